@@ -1,0 +1,56 @@
+# The door most people try first. Everything real happens in `cllm` (nbs/tools/07_cli.ipynb); this file sets the machine up and calls it.
+SHELL := /bin/bash
+PY    := .venv/bin/python
+CLLM  := .venv/bin/cllm
+
+PORT  ?= 8080
+MEM   ?= 64M
+SMP   ?= 1
+ACCEL ?= auto
+NIC   ?= e1000
+RUN    = $(CLLM) run --port $(PORT) --memory $(MEM) --smp $(SMP) --accel $(ACCEL) --nic $(NIC) $(if $(MODEL),--model $(MODEL)) $(if $(CONFIG),--config $(CONFIG))
+
+.PHONY: run run-vga run-debug lab test tangle readme iso build clean deps help
+
+run: .venv/ready        ## boot QEMU with MODEL= (default: the built-in one) and serve http://127.0.0.1:PORT
+	@$(RUN)
+
+run-vga: .venv/ready    ## the same, with a VGA window (where there is a display)
+	@$(RUN) --vga
+
+run-debug: .venv/ready  ## QEMU stopped, waiting for gdb on :1234
+	@$(RUN) --debug
+
+lab: .venv/ready        ## JupyterLab on the book
+	.venv/bin/jupyter lab --notebook-dir=. nbs/index.ipynb
+
+test: .venv/ready       ## run every notebook, check the tangle; ends with "N passed, N failed"
+	@$(CLLM) test
+
+tangle: .venv/ready     ## notebooks -> cllm/ and kernel_src/
+	@$(CLLM) tangle
+
+readme: .venv/ready     ## nbs/index.ipynb -> README.md
+	@$(CLLM) readme
+
+build: .venv/ready      ## build/cllm.elf
+	@$(CLLM) build
+
+iso: .venv/ready        ## build/cllm.iso, bootable through GRUB
+	@DEPS_EXTRA="grub-mkrescue xorriso mformat" ./tools.sh
+	@$(CLLM) iso $(if $(MODEL),--model $(MODEL))
+
+clean:                  ## remove what was built (not .venv)
+	rm -rf build _site
+
+deps: .venv/ready
+
+# The Python side: made again when the list of requirements changes. The Debian side: see tools.sh.
+.venv/ready: settings.ini setup.py tools.sh
+	@./tools.sh
+	@test -x $(PY) || python3 -m venv .venv
+	@$(PY) -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+help:                   ## this list
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed 's/:[^#]*## /\t/' | expand -t14
