@@ -1,0 +1,233 @@
+/* console.c: tangled from nbs/base/01_boot.ipynb. Edit the notebook, not this file. */
+
+/* ---- nbs/base/01_boot.ipynb § Console ---- */
+
+/* base/console.c: the serial port and the screen.
+ * COM1 is a 16550 UART, 9600 baud, 8 data bits, no parity, 1 stop bit. The screen is VGA text mode
+ * 3, 80 columns by 25 rows, and scrolls by moving the window that the CRT controller shows over
+ * its 32 KiB of text memory. Either may be missing. */
+#include "base/console.h"
+#include "base/io.h"
+
+#define UART_CLOCK_HZ   1843200
+#define UART_BAUD       9600
+#define UART_DIVISOR    (UART_CLOCK_HZ / 16 / UART_BAUD)
+#define UART_FIFO       16
+#define UART_SPIN_MAX   1000000          /* reads of LSR before the port is given up */
+
+enum uart_register {
+    UART_DATA = 0, UART_DIVISOR_LOW = 0, UART_IER = 1, UART_DIVISOR_HIGH = 1,
+    UART_FCR = 2, UART_LCR = 3, UART_MCR = 4, UART_LSR = 5, UART_SCRATCH = 7,
+};
+enum {
+    UART_LCR_8N1 = 0x03, UART_LCR_DLAB = 0x80,
+    UART_FCR_ON = 0x07,                  /* FIFOs on and emptied, interrupt at the first byte */
+    UART_MCR_ON = 0x0b,                  /* DTR, RTS, and OUT2, which lets interrupts through */
+    UART_LSR_DATA = 0x01, UART_LSR_THRE = 0x20, UART_LSR_TEMT = 0x40,
+};
+
+static bool uart_present;
+static int uart_room;                    /* bytes that the FIFO certainly still takes */
+
+static void uart_init(void)
+{
+    outb(COM1 + UART_SCRATCH, 0x5a);
+    uart_present = inb(COM1 + UART_SCRATCH) == 0x5a;
+    if (!uart_present)
+        return;
+    outb(COM1 + UART_IER, 0);
+    outb(COM1 + UART_LCR, UART_LCR_DLAB);
+    outb(COM1 + UART_DIVISOR_LOW, UART_DIVISOR & 0xff);
+    outb(COM1 + UART_DIVISOR_HIGH, UART_DIVISOR >> 8);
+    outb(COM1 + UART_LCR, UART_LCR_8N1);
+    outb(COM1 + UART_FCR, UART_FCR_ON);
+    outb(COM1 + UART_MCR, UART_MCR_ON);
+}
+
+static bool uart_wait(uint8_t lsr_bit)
+{
+    for (int i = 0; uart_present && i < UART_SPIN_MAX; i++) {
+        if (inb(COM1 + UART_LSR) & lsr_bit)
+            return true;
+        cpu_relax();
+    }
+    uart_present = false;
+    return false;
+}
+
+static void uart_putc(char c)
+{
+    if (uart_room == 0) {
+        if (!uart_wait(UART_LSR_THRE))
+            return;
+        uart_room = UART_FIFO;           /* THRE with the FIFO on: all of it is free */
+    }
+    outb(COM1 + UART_DATA, (uint8_t)c);
+    uart_room--;
+}
+
+static int uart_getc(void)
+{
+    if (!uart_present || !(inb(COM1 + UART_LSR) & UART_LSR_DATA))
+        return -1;
+    return inb(COM1 + UART_DATA);
+}
+CONSOLE_INPUT(uart_getc);
+
+void console_flush(void) { uart_wait(UART_LSR_TEMT); }
+
+#define VGA_TEXT        ((volatile uint16_t *)0xb8000)
+#define VGA_COLS        80
+#define VGA_ROWS        25
+#define VGA_LINES       (0x8000 / 2 / VGA_COLS)     /* lines that text memory has room for */
+#define VGA_BLANK       0x0720                      /* a space, light grey on black */
+#define VGA_CRTC        0x3d4
+
+enum { CRTC_START_HIGH = 0x0c, CRTC_START_LOW, CRTC_CURSOR_HIGH, CRTC_CURSOR_LOW };
+
+static struct {
+    bool present;
+    int top;                     /* line of text memory shown as the screen's first */
+    int row, col;                /* cursor, on the screen; col may be VGA_COLS: wrap is due */
+    int utf8_left;               /* continuation bytes still to be skipped */
+} vga;
+
+static void crtc_write(uint8_t reg, uint8_t v)
+{
+    outb(VGA_CRTC, reg);
+    outb(VGA_CRTC + 1, v);
+}
+
+static void crtc_write_pair(uint8_t reg_high, int v)
+{
+    crtc_write(reg_high, (uint8_t)(v >> 8));
+    crtc_write(reg_high + 1, (uint8_t)v);
+}
+
+static void vga_blank_line(int line)
+{
+    for (int i = 0; i < VGA_COLS; i++)
+        VGA_TEXT[line * VGA_COLS + i] = VGA_BLANK;
+}
+
+static void vga_init(void)
+{
+    outb(VGA_CRTC, CRTC_CURSOR_LOW);
+    outb(VGA_CRTC + 1, 0x5a);
+    vga.present = inb(VGA_CRTC + 1) == 0x5a;
+    if (!vga.present)
+        return;
+    for (int line = 0; line < VGA_ROWS; line++)
+        vga_blank_line(line);
+    crtc_write_pair(CRTC_START_HIGH, 0);
+    crtc_write_pair(CRTC_CURSOR_HIGH, 0);
+}
+
+static void vga_scroll(void)
+{
+    if (vga.top + VGA_ROWS == VGA_LINES) {          /* the window is at the end: copy back */
+        for (int i = 0; i < (VGA_ROWS - 1) * VGA_COLS; i++)
+            VGA_TEXT[i] = VGA_TEXT[(vga.top + 1) * VGA_COLS + i];
+        vga.top = 0;
+    } else {
+        vga.top++;
+    }
+    vga_blank_line(vga.top + VGA_ROWS - 1);
+    crtc_write_pair(CRTC_START_HIGH, vga.top * VGA_COLS);
+}
+
+static void vga_newline(void)
+{
+    vga.col = 0;
+    if (vga.row < VGA_ROWS - 1)
+        vga.row++;
+    else
+        vga_scroll();
+}
+
+/* The screen's character set is code page 437: what is not ASCII shows as one '?'. */
+static void vga_putc(char ch)
+{
+    uint8_t c = (uint8_t)ch;
+    if (vga.utf8_left && (c & 0xc0) == 0x80) {
+        vga.utf8_left--;
+        return;
+    }
+    vga.utf8_left = c >= 0xf0 ? 3 : c >= 0xe0 ? 2 : c >= 0xc0 ? 1 : 0;
+    switch (c) {
+    case '\n': vga_newline(); return;
+    case '\r': vga.col = 0; return;
+    case '\b': vga.col -= vga.col > 0; return;
+    case '\t': vga.col = (vga.col | 7) + 1; return;
+    }
+    if (vga.col >= VGA_COLS)
+        vga_newline();
+    if (c < ' ' || c > '~')
+        c = '?';
+    VGA_TEXT[(vga.top + vga.row) * VGA_COLS + vga.col++] = (VGA_BLANK & 0xff00) | c;
+}
+
+static void vga_show_cursor(void)
+{
+    int col = vga.col < VGA_COLS ? vga.col : VGA_COLS - 1;
+    crtc_write_pair(CRTC_CURSOR_HIGH, (vga.top + vga.row) * VGA_COLS + col);
+}
+
+void console_write(const char *s, size_t n)
+{
+    for (size_t i = 0; i < n && uart_present; i++) {
+        if (s[i] == '\n')
+            uart_putc('\r');
+        uart_putc(s[i]);
+    }
+    if (!vga.present)
+        return;
+    for (size_t i = 0; i < n; i++)
+        vga_putc(s[i]);
+    vga_show_cursor();
+}
+
+void console_puts(const char *s)
+{
+    size_t n = 0;
+    while (s[n])
+        n++;
+    console_write(s, n);
+}
+
+void console_hex(uint32_t v)
+{
+    char text[10] = "0x";
+    for (int i = 0; i < 8; i++)
+        text[2 + i] = "0123456789abcdef"[v >> (28 - 4 * i) & 15];
+    console_write(text, sizeof text);
+}
+
+void console_dec(uint32_t v)
+{
+    char text[10];
+    size_t at = sizeof text;
+    do
+        text[--at] = (char)('0' + v % 10);
+    while (v /= 10);
+    console_write(text + at, sizeof text - at);
+}
+
+LINKER_SET_DECLARE(console_input, console_input_fn);
+
+int console_getc(void)
+{
+    LINKER_SET_FOREACH(console_input, console_input_fn, source) {
+        int c = (*source)();
+        if (c >= 0)
+            return c;
+    }
+    return -1;
+}
+
+static void console_init(void)
+{
+    uart_init();
+    vga_init();
+}
+INITCALL(10, console_init);
