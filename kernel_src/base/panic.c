@@ -1,0 +1,99 @@
+/* panic.c: tangled from nbs/base/03_traps.ipynb. Edit the notebook, not this file. */
+
+/* ---- nbs/base/03_traps.ipynb § Backtrace ---- */
+
+/* base/panic.c: the last words. Uses nothing that could be broken by what went wrong: no heap, no
+ * interrupts, only the console. A fault while panicking prints one line and leaves. */
+#include "base/backtrace.h"
+#include "base/console.h"
+#include "base/kernel.h"
+#include "base/panic.h"
+#include "base/stack.h"
+#include "base/stdio.h"
+#include "base/traps.h"
+
+#define BACKTRACE_LINES_MAX 24
+
+extern const uint32_t ksyms_begin[] __attribute__((weak));      /* made by the second link */
+
+static const char *symbol(uint32_t address, uint32_t *offset)
+{
+    if (address < (uintptr_t)kernel_start || address >= (uintptr_t)data_start)
+        return NULL;
+    return ksyms_find(ksyms_begin, address, offset);
+}
+
+/* A return address lies behind its call, perhaps already in the next function: look one back. */
+static void print_location(uint32_t address, uint32_t back, uint32_t times)
+{
+    uint32_t offset = 0;
+    const char *name = symbol(address - back, &offset);
+    kprintf("[panic]   0x%08x %s+0x%x", (unsigned)address, name ? name : "?",
+            (unsigned)(name ? offset + back : 0));
+    kprintf(times > 1 ? "  (%u times)\n" : "\n", (unsigned)times);
+}
+
+static void print_backtrace(uint32_t eip, uint32_t ebp)
+{
+    struct backtrace b = {(const uint8_t *)stack_bottom, (uint32_t)(uintptr_t)stack_bottom,
+                          (uint32_t)(uintptr_t)stack_top, ebp};
+    uint32_t last = eip, back = 0, times = 1, next, lines = 0, more = 0;
+    while (backtrace_next(&b, &next)) {
+        if (next == last) {
+            times++;
+            continue;
+        }
+        if (lines++ < BACKTRACE_LINES_MAX)
+            print_location(last, back, times);
+        else
+            more++;
+        last = next;
+        times = back = 1;
+    }
+    if (more)
+        kprintf("[panic]   ... %u more ...\n", (unsigned)more);
+    print_location(last, back, times);
+}
+
+static void panic_begin(void)
+{
+    static bool panicking;
+    __asm__ volatile("cli");
+    if (panicking) {
+        console_puts("\n[panic] and again while panicking: giving up\n");
+        kernel_exit(KERNEL_EXIT_PANIC);
+    }
+    panicking = true;
+}
+
+_Noreturn void panic(const char *fmt, ...)
+{
+    panic_begin();
+    va_list ap;
+    va_start(ap, fmt);
+    kprintf("[panic] ");
+    vkprintf(fmt, ap);
+    va_end(ap);
+    kprintf("\n[panic] backtrace\n");
+    const uint32_t *frame = __builtin_frame_address(0);
+    print_backtrace(frame[1] - 1, frame[0]);        /* the caller's frame: panic itself is known */
+    kernel_exit(KERNEL_EXIT_PANIC);
+}
+
+/* ---- nbs/base/03_traps.ipynb § Traps ---- */
+
+_Noreturn void panic_trap(const struct trap_frame *f, uint32_t esp, const char *what)
+{
+    uint32_t cr2;
+    __asm__ volatile("mov %%cr2, %0" : "=r"(cr2));
+    panic_begin();
+    kprintf("[panic] %s (vector %u, error 0x%x)\n", what, (unsigned)f->vector,
+            (unsigned)f->error);
+    kprintf("[panic] eax %08x  ebx %08x  ecx %08x  edx %08x  cr2 %08x\n", (unsigned)f->eax,
+            (unsigned)f->ebx, (unsigned)f->ecx, (unsigned)f->edx, (unsigned)cr2);
+    kprintf("[panic] esi %08x  edi %08x  ebp %08x  esp %08x  eflags %08x\n", (unsigned)f->esi,
+            (unsigned)f->edi, (unsigned)f->ebp, (unsigned)esp, (unsigned)f->eflags);
+    kprintf("[panic] backtrace\n");
+    print_backtrace(f->eip, f->ebp);
+    kernel_exit(KERNEL_EXIT_PANIC);
+}
