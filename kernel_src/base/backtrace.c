@@ -40,3 +40,13 @@ const char *ksyms_find(const uint32_t *table, uint32_t address, uint32_t *offset
     const char *names = (const char *)(table + 1 + 2 * table[0]);
     return names + table[2 + 2 * low];
 }
+
+#define PROLOGUE_MAX 32
+
+int backtrace_unframed(const uint8_t *code, uint32_t offset)
+{
+    for (uint32_t i = 0; i + 2 <= offset && i < PROLOGUE_MAX; i++)
+        if (code[i] == 0x89 && code[i + 1] == 0xe5)         /* mov %esp, %ebp */
+            return -1;
+    return offset > 0 && code[0] == 0x55 ? 1 : 0;           /* push %ebp */
+}

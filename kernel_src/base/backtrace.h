@@ -22,3 +22,7 @@ bool backtrace_next(struct backtrace *b, uint32_t *return_address);
 /* Name of the function that holds `address`, and how far inside. NULL if the table has none.
  * Table: count, count pairs (address, offset of name), names; sorted by address. */
 const char *ksyms_find(const uint32_t *table, uint32_t address, uint32_t *offset);
+
+/* A function stopped `offset` bytes into its `code` may not have made its frame yet, or never make
+ * one. How many words above ESP its return address then lies; -1 if EBP is its own. */
+int backtrace_unframed(const uint8_t *code, uint32_t offset);

@@ -13,7 +13,7 @@
 #define UART_BAUD       9600
 #define UART_DIVISOR    (UART_CLOCK_HZ / 16 / UART_BAUD)
 #define UART_FIFO       16
-#define UART_SPIN_MAX   1000000          /* reads of LSR before the port is given up */
+#define UART_SPIN_MAX   1000000          /* reads of LSR before a flush gives up */
 
 enum uart_register {
     UART_DATA = 0, UART_DIVISOR_LOW = 0, UART_IER = 1, UART_DIVISOR_HIGH = 1,
@@ -27,7 +27,6 @@ enum {
 };
 
 static bool uart_present;
-static int uart_room;                    /* bytes that the FIFO certainly still takes */
 
 static void uart_init(void)
 {
@@ -44,26 +43,61 @@ static void uart_init(void)
     outb(COM1 + UART_MCR, UART_MCR_ON);
 }
 
-static bool uart_wait(uint8_t lsr_bit)
+#define CONSOLE_QUEUE   8192             /* a power of two */
+#define CONSOLE_BURST   256              /* bytes that one poll sends at most */
+#ifndef CONSOLE_SYNC
+#define CONSOLE_SYNC    0                /* 1: wait for the line at every write, to debug a hang */
+#endif
+
+static struct {
+    char data[CONSOLE_QUEUE];
+    uint32_t in, out;                    /* ever counting; the difference is the fill */
+    uint32_t lost;
+} queue;
+
+static void queue_put(char c)
 {
-    for (int i = 0; uart_present && i < UART_SPIN_MAX; i++) {
-        if (inb(COM1 + UART_LSR) & lsr_bit)
-            return true;
-        cpu_relax();
-    }
-    uart_present = false;
-    return false;
+    if (queue.in - queue.out < CONSOLE_QUEUE)
+        queue.data[queue.in++ % CONSOLE_QUEUE] = c;
+    else
+        queue.lost++;
 }
 
-static void uart_putc(char c)
+/* One FIFO's worth, if the last one has left. */
+static bool uart_send(void)
 {
-    if (uart_room == 0) {
-        if (!uart_wait(UART_LSR_THRE))
-            return;
-        uart_room = UART_FIFO;           /* THRE with the FIFO on: all of it is free */
+    if (queue.in == queue.out || !(inb(COM1 + UART_LSR) & UART_LSR_THRE))
+        return false;
+    for (int i = 0; i < UART_FIFO && queue.in != queue.out; i++)
+        outb(COM1 + UART_DATA, (uint8_t)queue.data[queue.out++ % CONSOLE_QUEUE]);
+    return true;
+}
+
+static bool console_poll(void)
+{
+    bool sent = false;
+    for (int i = 0; i < CONSOLE_BURST / UART_FIFO && uart_send(); i++)
+        sent = true;
+    if (queue.lost && queue.in == queue.out) {
+        uint32_t lost = queue.lost;
+        queue.lost = 0;
+        console_puts("\n[console] bytes lost: ");
+        console_dec(lost);
+        console_puts("\n");
     }
-    outb(COM1 + UART_DATA, (uint8_t)c);
-    uart_room--;
+    return sent;
+}
+POLL(console_poll);
+
+void console_flush(void)
+{
+    for (int spins = 0; uart_present && spins < UART_SPIN_MAX; spins++) {
+        if (uart_send())
+            spins = 0;
+        else if (queue.in == queue.out && inb(COM1 + UART_LSR) & UART_LSR_TEMT)
+            return;
+        cpu_relax();
+    }
 }
 
 static int uart_getc(void)
@@ -73,8 +107,6 @@ static int uart_getc(void)
     return inb(COM1 + UART_DATA);
 }
 CONSOLE_INPUT(uart_getc);
-
-void console_flush(void) { uart_wait(UART_LSR_TEMT); }
 
 #define VGA_TEXT        ((volatile uint16_t *)0xb8000)
 #define VGA_COLS        80
@@ -177,9 +209,11 @@ void console_write(const char *s, size_t n)
 {
     for (size_t i = 0; i < n && uart_present; i++) {
         if (s[i] == '\n')
-            uart_putc('\r');
-        uart_putc(s[i]);
+            queue_put('\r');
+        queue_put(s[i]);
     }
+    if (CONSOLE_SYNC)
+        console_flush();
     if (!vga.present)
         return;
     for (size_t i = 0; i < n; i++)

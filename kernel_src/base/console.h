@@ -3,7 +3,7 @@
 /* ---- nbs/base/01_boot.ipynb § Console ---- */
 
 /* base/console.h: text out to COM1 and to the VGA screen, bytes in from COM1 and the keyboard.
- * Output blocks until the serial line has taken it. Input never blocks.
+ * Neither blocks: output waits in a queue that a POLL empties at the line's own pace.
  * Sources of input join the linker set console_input. */
 #pragma once
 #include "base/kernel.h"
@@ -15,7 +15,7 @@ void console_puts(const char *s);
 void console_hex(uint32_t v);            /* 0x0010000c */
 void console_dec(uint32_t v);            /* 1048588 */
 int console_getc(void);                  /* a byte, or -1 when there is none */
-void console_flush(void);                /* wait until the last byte is on the wire */
+void console_flush(void);                /* wait until the queue is on the wire */
 
 typedef int (*console_input_fn)(void);   /* as console_getc */
 #define CONSOLE_INPUT(fn) LINKER_SET(console_input, console_input_fn, input_##fn) = fn

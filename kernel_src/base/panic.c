@@ -33,12 +33,29 @@ static void print_location(uint32_t address, uint32_t back, uint32_t times)
     kprintf(times > 1 ? "  (%u times)\n" : "\n", (unsigned)times);
 }
 
-static void print_backtrace(uint32_t eip, uint32_t ebp)
+/* The return address of a function that was stopped without a frame; 0 if it has one. */
+static uint32_t unframed_return(uint32_t eip, uint32_t esp)
+{
+    uint32_t offset, low = (uint32_t)(uintptr_t)stack_bottom, word = 0;
+    if (!symbol(eip, &offset) || esp % 4 || esp < low || esp - low > STACK_SIZE - 8)
+        return 0;
+    int above = backtrace_unframed((const uint8_t *)(uintptr_t)(eip - offset), offset);
+    if (above >= 0)
+        word = ((const uint32_t *)(uintptr_t)esp)[above];
+    return symbol(word, &offset) ? word : 0;
+}
+
+static void print_backtrace(uint32_t eip, uint32_t esp, uint32_t ebp)
 {
     struct backtrace b = {(const uint8_t *)stack_bottom, (uint32_t)(uintptr_t)stack_bottom,
                           (uint32_t)(uintptr_t)stack_top, ebp};
     uint32_t last = eip, back = 0, times = 1, next, lines = 0, more = 0;
-    while (backtrace_next(&b, &next)) {
+    uint32_t extra = unframed_return(eip, esp);
+    while (extra || backtrace_next(&b, &next)) {
+        if (extra) {
+            next = extra;
+            extra = 0;
+        }
         if (next == last) {
             times++;
             continue;
@@ -59,6 +76,7 @@ static void panic_begin(void)
 {
     static bool panicking;
     __asm__ volatile("cli");
+    console_flush();                            /* room for what follows */
     if (panicking) {
         console_puts("\n[panic] and again while panicking: giving up\n");
         kernel_exit(KERNEL_EXIT_PANIC);
@@ -76,7 +94,7 @@ _Noreturn void panic(const char *fmt, ...)
     va_end(ap);
     kprintf("\n[panic] backtrace\n");
     const uint32_t *frame = __builtin_frame_address(0);
-    print_backtrace(frame[1] - 1, frame[0]);        /* the caller's frame: panic itself is known */
+    print_backtrace(frame[1] - 1, 0, frame[0]);     /* the caller's frame: panic itself is known */
     kernel_exit(KERNEL_EXIT_PANIC);
 }
 
@@ -94,6 +112,6 @@ _Noreturn void panic_trap(const struct trap_frame *f, uint32_t esp, const char *
     kprintf("[panic] esi %08x  edi %08x  ebp %08x  esp %08x  eflags %08x\n", (unsigned)f->esi,
             (unsigned)f->edi, (unsigned)f->ebp, (unsigned)esp, (unsigned)f->eflags);
     kprintf("[panic] backtrace\n");
-    print_backtrace(f->eip, f->ebp);
+    print_backtrace(f->eip, esp, f->ebp);
     kernel_exit(KERNEL_EXIT_PANIC);
 }
