@@ -1,6 +1,6 @@
 /* ggml-type.c: tangled from nbs/llm/10_gguf.ipynb. Edit the notebook, not this file. */
 
-/* ---- nbs/llm/10_gguf.ipynb § GGUF ---- */
+/* ---- nbs/llm/10_gguf.ipynb § Element types ---- */
 
 /* ggml-type.c: the table behind ggml-type.h. Sizes as in ggml's own type table. */
 #include "llm/ggml-type.h"

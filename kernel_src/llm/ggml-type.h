@@ -1,6 +1,6 @@
 /* ggml-type.h: tangled from nbs/llm/10_gguf.ipynb. Edit the notebook, not this file. */
 
-/* ---- nbs/llm/10_gguf.ipynb § GGUF ---- */
+/* ---- nbs/llm/10_gguf.ipynb § Element types ---- */
 
 /* ggml-type.h: the element types a GGUF file can name, with ggml's own numbers.
  *

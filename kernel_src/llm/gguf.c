@@ -1,6 +1,6 @@
 /* gguf.c: tangled from nbs/llm/10_gguf.ipynb. Edit the notebook, not this file. */
 
-/* ---- nbs/llm/10_gguf.ipynb § GGUF ---- */
+/* ---- nbs/llm/10_gguf.ipynb § Compare with what is left ---- */
 
 /* gguf.c: opens a GGUF file that somebody else wrote.
  *
@@ -11,58 +11,14 @@
 #include "base/stdio.h"
 #include "base/string.h"
 
+#define LLU(x) ((unsigned long long)(x))        // for %llu, on 32 and 64 bits
+
 struct gguf_cursor {
     const uint8_t *data;
     size_t size, pos;         // pos <= size, always
     char *err;                // where the sentence goes
     size_t err_cap;
 };
-
-static const char *const gguf_result_names[GGUF_RESULT_COUNT] = {
-    [GGUF_OK] = "ok",
-    [GGUF_TRUNCATED] = "truncated",
-    [GGUF_BAD_MAGIC] = "bad magic",
-    [GGUF_BIG_ENDIAN] = "big-endian file",
-    [GGUF_BAD_VERSION] = "unsupported version",
-    [GGUF_TOO_MANY_KEYS] = "too many keys",
-    [GGUF_TOO_MANY_TENSORS] = "too many tensors",
-    [GGUF_BAD_KEY] = "bad key",
-    [GGUF_DUPLICATE_KEY] = "duplicate key",
-    [GGUF_BAD_VALUE_TYPE] = "bad value type",
-    [GGUF_NESTED_ARRAY] = "array of arrays",
-    [GGUF_BAD_BOOL] = "bad bool",
-    [GGUF_BAD_ALIGNMENT] = "bad alignment",
-    [GGUF_BAD_NAME] = "bad tensor name",
-    [GGUF_DUPLICATE_TENSOR] = "duplicate tensor",
-    [GGUF_BAD_DIMS] = "bad dimensions",
-    [GGUF_BAD_TENSOR_TYPE] = "bad tensor type",
-    [GGUF_BAD_ROW] = "bad row length",
-    [GGUF_MISALIGNED] = "misaligned tensor",
-    [GGUF_TENSOR_OUTSIDE] = "tensor outside the file",
-};
-
-const char *gguf_result_name(enum gguf_result r)
-{
-    return (unsigned)r < GGUF_RESULT_COUNT ? gguf_result_names[r] : "?";
-}
-
-/* Writes "truncated at byte 24: …" and hands the result back, for `return gguf_fail(…)`. */
-__attribute__((format(printf, 3, 4)))
-static enum gguf_result gguf_fail(const struct gguf_cursor *c, enum gguf_result r,
-                                  const char *fmt, ...)
-{
-    int n = snprintf(c->err, c->err_cap, "%s at byte %llu of %llu: ", gguf_result_name(r),
-                     (unsigned long long)c->pos, (unsigned long long)c->size);
-    va_list ap;
-    va_start(ap, fmt);
-    if (n >= 0 && (size_t)n < c->err_cap)
-        vsnprintf(c->err + n, c->err_cap - n, fmt, ap);
-    va_end(ap);
-    for (char *s = c->err; c->err_cap && *s; s++)      // names are quoted from the file
-        if (*s < ' ' || *s > '~')
-            *s = '?';
-    return r;
-}
 
 static size_t gguf_left(const struct gguf_cursor *c) { return c->size - c->pos; }
 
@@ -118,7 +74,7 @@ static bool gguf_take_str(struct gguf_cursor *c, const char **s, size_t *len)
     return true;
 }
 
-/* FNV-1a: names are compared by hash first, so that a lookup touches few of their bytes. */
+/* FNV-1a. Names are compared by hash first, so that a lookup reads few of their bytes. */
 static uint32_t gguf_hash(const char *s, size_t len)
 {
     uint32_t h = 2166136261u;
@@ -126,6 +82,56 @@ static uint32_t gguf_hash(const char *s, size_t len)
         h = (h ^ (uint8_t)s[i]) * 16777619u;
     return h;
 }
+
+/* ---- nbs/llm/10_gguf.ipynb § Saying what is wrong ---- */
+
+static const char *const gguf_result_names[GGUF_RESULT_COUNT] = {
+    [GGUF_OK] = "ok",
+    [GGUF_TRUNCATED] = "truncated",
+    [GGUF_BAD_MAGIC] = "bad magic",
+    [GGUF_BIG_ENDIAN] = "big-endian file",
+    [GGUF_BAD_VERSION] = "unsupported version",
+    [GGUF_TOO_MANY_KEYS] = "too many keys",
+    [GGUF_TOO_MANY_TENSORS] = "too many tensors",
+    [GGUF_BAD_KEY] = "bad key",
+    [GGUF_DUPLICATE_KEY] = "duplicate key",
+    [GGUF_BAD_VALUE_TYPE] = "bad value type",
+    [GGUF_NESTED_ARRAY] = "array of arrays",
+    [GGUF_BAD_BOOL] = "bad bool",
+    [GGUF_BAD_ALIGNMENT] = "bad alignment",
+    [GGUF_BAD_NAME] = "bad tensor name",
+    [GGUF_DUPLICATE_TENSOR] = "duplicate tensor",
+    [GGUF_BAD_DIMS] = "bad dimensions",
+    [GGUF_BAD_TENSOR_TYPE] = "bad tensor type",
+    [GGUF_BAD_ROW] = "bad row length",
+    [GGUF_MISALIGNED] = "misaligned tensor",
+    [GGUF_TENSOR_OUTSIDE] = "tensor outside the file",
+};
+
+const char *gguf_result_name(enum gguf_result r)
+{
+    return (unsigned)r < GGUF_RESULT_COUNT ? gguf_result_names[r] : "?";
+}
+
+/* Writes "truncated at byte 24: …" and hands the result back: `return gguf_fail(…)`. */
+__attribute__((format(printf, 3, 4)))
+static enum gguf_result gguf_fail(const struct gguf_cursor *c, enum gguf_result r,
+                                  const char *fmt, ...)
+{
+    int n = snprintf(c->err, c->err_cap, "%s at byte %llu of %llu: ", gguf_result_name(r),
+                     LLU(c->pos), LLU(c->size));
+    va_list ap;
+    va_start(ap, fmt);
+    if (n >= 0 && (size_t)n < c->err_cap)
+        vsnprintf(c->err + n, c->err_cap - n, fmt, ap);
+    va_end(ap);
+    for (char *s = c->err; c->err_cap && *s; s++)      // names are quoted from the file
+        if (*s < ' ' || *s > '~')
+            *s = '?';
+    return r;
+}
+
+/* ---- nbs/llm/10_gguf.ipynb § The header ---- */
 
 /* magic, version, tensor count, key count: 24 bytes. */
 static enum gguf_result gguf_read_header(struct gguf *g, struct gguf_cursor *c,
@@ -142,8 +148,8 @@ static enum gguf_result gguf_read_header(struct gguf *g, struct gguf_cursor *c,
         return gguf_fail(c, GGUF_TRUNCATED, "4 bytes of version wanted");
     c->pos = 4;
     if (g->version != 0 && (g->version & 0xffff) == 0)
-        return gguf_fail(c, GGUF_BIG_ENDIAN, "the version reads 0x%08x; convert the file to "
-                         "little-endian", (unsigned)g->version);
+        return gguf_fail(c, GGUF_BIG_ENDIAN, "the version reads 0x%08x; convert the file "
+                         "to little-endian", (unsigned)g->version);
     if (g->version != 2 && g->version != 3)
         return gguf_fail(c, GGUF_BAD_VERSION, "version %u; 2 and 3 are understood%s",
                          (unsigned)g->version,
@@ -160,6 +166,8 @@ static enum gguf_result gguf_read_header(struct gguf *g, struct gguf_cursor *c,
     return GGUF_OK;
 }
 
+/* ---- nbs/llm/10_gguf.ipynb § Values ---- */
+
 static const uint8_t gguf_scalar_size[GGUF_TYPE_COUNT] = {    // 0: not a scalar
     [GGUF_TYPE_UINT8]  = 1, [GGUF_TYPE_INT8]  = 1, [GGUF_TYPE_BOOL]    = 1,
     [GGUF_TYPE_UINT16] = 2, [GGUF_TYPE_INT16] = 2,
@@ -167,13 +175,14 @@ static const uint8_t gguf_scalar_size[GGUF_TYPE_COUNT] = {    // 0: not a scalar
     [GGUF_TYPE_UINT64] = 8, [GGUF_TYPE_INT64] = 8, [GGUF_TYPE_FLOAT64] = 8,
 };
 
-/* n scalars of one type in a row. The product is never formed: how many fit is compared. */
-static enum gguf_result gguf_skip_scalars(struct gguf_cursor *c, uint32_t type, uint64_t n)
+/* n scalars of one type in a row. n * size is never formed: how many fit is compared. */
+static enum gguf_result gguf_skip_scalars(struct gguf_cursor *c, uint32_t type,
+                                          uint64_t n)
 {
     size_t size = gguf_scalar_size[type];
     if (n > gguf_left(c) / size)
-        return gguf_fail(c, GGUF_TRUNCATED, "%llu values of %d bytes wanted, %llu bytes left",
-                         (unsigned long long)n, (int)size, (unsigned long long)gguf_left(c));
+        return gguf_fail(c, GGUF_TRUNCATED, "%llu values of %d bytes wanted, %llu bytes "
+                         "left", LLU(n), (int)size, LLU(gguf_left(c)));
     const uint8_t *p = gguf_take(c, n * size);
     if (type == GGUF_TYPE_BOOL)
         for (uint64_t i = 0; i < n; i++)
@@ -189,17 +198,18 @@ static enum gguf_result gguf_skip_strings(struct gguf_cursor *c, uint64_t n)
     for (uint64_t i = 0; i < n; i++)          // at most size/8 turns: each takes 8 bytes
         if (!gguf_take_str(c, &s, &len))
             return gguf_fail(c, GGUF_TRUNCATED, "string %llu of %llu does not fit in the "
-                             "%llu bytes left", (unsigned long long)i,
-                             (unsigned long long)n, (unsigned long long)gguf_left(c));
+                             "%llu bytes left", LLU(i),
+                             LLU(n), LLU(gguf_left(c)));
     return GGUF_OK;
 }
 
 /* Moves over one value, checking all of it. Arrays hold scalars or strings, never arrays:
- * the format would allow that, no known file does it, and llama.cpp refuses it as well. */
+ * the format would allow it, no known file does it, and llama.cpp refuses it as well. */
 static enum gguf_result gguf_skip_value(struct gguf_cursor *c, uint32_t type)
 {
     if (type >= GGUF_TYPE_COUNT)
-        return gguf_fail(c, GGUF_BAD_VALUE_TYPE, "type %u; 0 to 12 exist", (unsigned)type);
+        return gguf_fail(c, GGUF_BAD_VALUE_TYPE, "type %u; 0 to 12 exist",
+                         (unsigned)type);
     if (type == GGUF_TYPE_STRING)
         return gguf_skip_strings(c, 1);
     if (type != GGUF_TYPE_ARRAY)
@@ -216,6 +226,8 @@ static enum gguf_result gguf_skip_value(struct gguf_cursor *c, uint32_t type)
         return gguf_fail(c, GGUF_NESTED_ARRAY, "arrays of arrays are not supported");
     return of == GGUF_TYPE_STRING ? gguf_skip_strings(c, n) : gguf_skip_scalars(c, of, n);
 }
+
+/* ---- nbs/llm/10_gguf.ipynb § Keys ---- */
 
 static const struct gguf_key *gguf_find_hashed(const struct gguf *g, const char *name,
                                                size_t len, uint32_t hash)
@@ -237,7 +249,7 @@ static enum gguf_result gguf_read_key(struct gguf *g, struct gguf_cursor *c)
     if (k->name_len > GGUF_KEY_LEN_MAX || k->name_len == 0) {
         c->pos = start;
         return gguf_fail(c, GGUF_BAD_KEY, "a name of %llu bytes; 1 to %d are allowed",
-                         (unsigned long long)k->name_len, GGUF_KEY_LEN_MAX);
+                         LLU(k->name_len), GGUF_KEY_LEN_MAX);
     }
     k->hash = gguf_hash(k->name, k->name_len);
     if (gguf_find_hashed(g, k->name, k->name_len, k->hash)) {
@@ -256,8 +268,10 @@ static enum gguf_result gguf_read_key(struct gguf *g, struct gguf_cursor *c)
     return r;
 }
 
-/* ne[0] * … * ne[3] values in whole blocks, as a number of bytes. False when a dimension is
- * zero or the product leaves 63 bits (ggml counts in int64_t). */
+/* ---- nbs/llm/10_gguf.ipynb § Tensors ---- */
+
+/* ne[0] * … * ne[3] values in whole blocks, as a number of bytes. False when a dimension
+ * is zero or the product leaves 63 bits (ggml counts in int64_t). */
 static bool gguf_tensor_size(const uint64_t ne[GGUF_DIMS_MAX], enum ggml_type type,
                              uint64_t *size)
 {
@@ -274,50 +288,65 @@ static bool gguf_tensor_size(const uint64_t ne[GGUF_DIMS_MAX], enum ggml_type ty
     return true;
 }
 
-/* One tensor's entry: name, n_dims, dims, type, offset. Where its data lies is not checked
- * here: the data section starts after the last entry, so nobody knows yet. */
-static enum gguf_result gguf_read_tensor(struct gguf_cursor *c, struct gguf_tensor *t)
+static enum gguf_result gguf_read_dims(struct gguf_cursor *c, struct gguf_tensor *t)
 {
-    uint32_t n_dims, type;
-    uint64_t size;
-    size_t start = c->pos;
-    if (!gguf_take_str(c, &t->name, &t->name_len))
-        return gguf_fail(c, GGUF_TRUNCATED, "a tensor's name does not fit");
-    if (t->name_len > GGUF_NAME_LEN_MAX || t->name_len == 0) {
-        c->pos = start;
-        return gguf_fail(c, GGUF_BAD_NAME, "a name of %llu bytes; 1 to %d are allowed",
-                         (unsigned long long)t->name_len, GGUF_NAME_LEN_MAX);
-    }
+    uint32_t n_dims;
     if (!gguf_take_u32(c, &n_dims))
         return gguf_fail(c, GGUF_TRUNCATED, "a tensor's dimension count wanted");
     if (n_dims > GGUF_DIMS_MAX)
         return gguf_fail(c, GGUF_BAD_DIMS, "'%.*s' has %u dimensions; at most %d",
                          (int)t->name_len, t->name, (unsigned)n_dims, GGUF_DIMS_MAX);
-    t->n_dims = n_dims;
+    t->n_dims = (int)n_dims;
     for (unsigned i = 0; i < GGUF_DIMS_MAX; i++) {
         t->ne[i] = 1;
         if (i < n_dims && !gguf_take_u64(c, &t->ne[i]))
             return gguf_fail(c, GGUF_TRUNCATED, "dimension %u of '%.*s' wanted", i,
                              (int)t->name_len, t->name);
     }
+    return GGUF_OK;
+}
+
+/* Type against shape: whole blocks in a row, and a size that can be said in bytes. */
+static enum gguf_result gguf_check_shape(struct gguf_cursor *c, struct gguf_tensor *t)
+{
+    int len = (int)t->name_len;
+    uint64_t size;
+    if (!ggml_type_name(t->type))
+        return gguf_fail(c, GGUF_BAD_TENSOR_TYPE, "'%.*s' has type %u, which ggml does "
+                         "not have", len, t->name, (unsigned)t->type);
+    if (t->ne[0] % ggml_blck_size(t->type))
+        return gguf_fail(c, GGUF_BAD_ROW, "rows of '%.*s' hold %llu values, not a "
+                         "multiple of %s's %d", len, t->name, LLU(t->ne[0]),
+                         ggml_type_name(t->type), ggml_blck_size(t->type));
+    if (!gguf_tensor_size(t->ne, t->type, &size) || size > SIZE_MAX)
+        return gguf_fail(c, GGUF_BAD_DIMS, "'%.*s' is %llu x %llu x %llu x %llu", len,
+                         t->name, LLU(t->ne[0]), LLU(t->ne[1]), LLU(t->ne[2]),
+                         LLU(t->ne[3]));
+    t->size = (size_t)size;
+    return GGUF_OK;
+}
+
+/* One tensor's entry: name, n_dims, dims, type, offset. Where the data lies is not checked:
+ * the data section starts after the last entry, so nobody knows yet. */
+static enum gguf_result gguf_read_tensor(struct gguf_cursor *c, struct gguf_tensor *t)
+{
+    uint32_t type;
+    size_t start = c->pos;
+    if (!gguf_take_str(c, &t->name, &t->name_len))
+        return gguf_fail(c, GGUF_TRUNCATED, "a tensor's name does not fit");
+    if (t->name_len > GGUF_NAME_LEN_MAX || t->name_len == 0) {
+        c->pos = start;
+        return gguf_fail(c, GGUF_BAD_NAME, "a name of %llu bytes; 1 to %d are allowed",
+                         LLU(t->name_len), GGUF_NAME_LEN_MAX);
+    }
+    enum gguf_result r = gguf_read_dims(c, t);
+    if (r != GGUF_OK)
+        return r;
     if (!gguf_take_u32(c, &type) || !gguf_take_u64(c, &t->offset))
         return gguf_fail(c, GGUF_TRUNCATED, "type and offset of '%.*s' wanted",
                          (int)t->name_len, t->name);
-    t->type = type;
-    if (!ggml_type_name(t->type))
-        return gguf_fail(c, GGUF_BAD_TENSOR_TYPE, "'%.*s' has type %u, which ggml does not "
-                         "have", (int)t->name_len, t->name, (unsigned)type);
-    if (t->ne[0] % ggml_blck_size(t->type))
-        return gguf_fail(c, GGUF_BAD_ROW, "rows of '%.*s' hold %llu values, not a multiple "
-                         "of %s's %d", (int)t->name_len, t->name, (unsigned long long)t->ne[0],
-                         ggml_type_name(t->type), ggml_blck_size(t->type));
-    if (!gguf_tensor_size(t->ne, t->type, &size) || size > SIZE_MAX)
-        return gguf_fail(c, GGUF_BAD_DIMS, "'%.*s' is %llu x %llu x %llu x %llu",
-                         (int)t->name_len, t->name, (unsigned long long)t->ne[0],
-                         (unsigned long long)t->ne[1], (unsigned long long)t->ne[2],
-                         (unsigned long long)t->ne[3]);
-    t->size = (size_t)size;
-    return GGUF_OK;
+    t->type = (enum ggml_type)type;
+    return gguf_check_shape(c, t);
 }
 
 static enum gguf_result gguf_index_tensor(struct gguf *g, struct gguf_cursor *c)
@@ -346,6 +375,8 @@ static enum gguf_result gguf_index_tensor(struct gguf *g, struct gguf_cursor *c)
     return GGUF_OK;
 }
 
+/* ---- nbs/llm/10_gguf.ipynb § The data section ---- */
+
 static enum gguf_result gguf_read_alignment(struct gguf *g, struct gguf_cursor *c)
 {
     const struct gguf_key *k = gguf_find_key(g, "general.alignment");
@@ -363,8 +394,8 @@ static enum gguf_result gguf_read_alignment(struct gguf *g, struct gguf_cursor *
     return GGUF_OK;
 }
 
-/* The data section starts at the next multiple of the alignment; each tensor must lie in it,
- * aligned. A file without tensors (a vocabulary) may end before the padding. */
+/* The data section starts at the next multiple of the alignment; each tensor must lie in
+ * it, aligned. A file without tensors (a vocabulary) may end before the padding. */
 static enum gguf_result gguf_check_data(struct gguf *g, struct gguf_cursor *c)
 {
     size_t end = c->pos, pad = -end & (size_t)(g->alignment - 1);
@@ -382,13 +413,12 @@ static enum gguf_result gguf_check_data(struct gguf *g, struct gguf_cursor *c)
         c->pos = g->tensors[i].at;
         if (t.offset & (g->alignment - 1))
             return gguf_fail(c, GGUF_MISALIGNED, "'%.*s' at offset %llu, alignment %u",
-                             (int)t.name_len, t.name, (unsigned long long)t.offset,
+                             (int)t.name_len, t.name, LLU(t.offset),
                              (unsigned)g->alignment);
         if (t.offset > room || t.size > room - (size_t)t.offset)
-            return gguf_fail(c, GGUF_TENSOR_OUTSIDE, "'%.*s' wants %llu bytes at offset %llu "
-                             "of a data section of %llu", (int)t.name_len, t.name,
-                             (unsigned long long)t.size, (unsigned long long)t.offset,
-                             (unsigned long long)room);
+            return gguf_fail(c, GGUF_TENSOR_OUTSIDE, "'%.*s' wants %llu bytes at offset "
+                             "%llu of a data section of %llu", (int)t.name_len, t.name,
+                             LLU(t.size), LLU(t.offset), LLU(room));
     }
     return GGUF_OK;
 }
@@ -420,6 +450,8 @@ enum gguf_result gguf_open(struct gguf *g, const void *data, size_t size,
     }
     return r;
 }
+
+/* ---- nbs/llm/10_gguf.ipynb § Looking things up ---- */
 
 const struct gguf_key *gguf_find_key(const struct gguf *g, const char *key)
 {
@@ -507,7 +539,8 @@ bool gguf_str_is(const struct gguf *g, const char *key, const char *expect)
 {
     const char *s;
     size_t len;
-    return gguf_str(g, key, &s, &len) && len == strlen(expect) && memcmp(s, expect, len) == 0;
+    return gguf_str(g, key, &s, &len) && len == strlen(expect)
+        && memcmp(s, expect, len) == 0;
 }
 
 bool gguf_arr(const struct gguf *g, const char *key, struct gguf_array *out)

@@ -1,13 +1,14 @@
 /* gguf.h: tangled from nbs/llm/10_gguf.ipynb. Edit the notebook, not this file. */
 
-/* ---- nbs/llm/10_gguf.ipynb § GGUF ---- */
+/* ---- nbs/llm/10_gguf.ipynb § What the parser promises ---- */
 
 /* gguf.h: a bounds-checked view of a GGUF file (version 2 or 3, little-endian) in memory.
  *
  * gguf_open() walks the whole header once and refuses the file with a named reason and an
  * offset if anything in it is not as the format says. After GGUF_OK every lookup is safe,
  * allocates nothing and returns pointers into the caller's bytes, which must outlive the
- * view. Strings are counted, not NUL-terminated. struct gguf is some 15 KB: keep it static.
+ * view. Strings are counted, not NUL-terminated. struct gguf is some 13 KB: keep it
+ * static.
  * Pure: bytes in, view out. Called by the model and tokenizer loaders. */
 // twin: gguf.c ggml-type.c
 #pragma once
@@ -99,7 +100,7 @@ struct gguf {
     struct { uint32_t hash; size_t at; } tensors[GGUF_TENSORS_MAX];   // at: file offset
 };
 
-/* GGUF_OK, or the failure and a sentence about it in err. `g` is only valid after GGUF_OK. */
+/* GGUF_OK, or the failure and a sentence about it in err; then `g` is not valid. */
 enum gguf_result gguf_open(struct gguf *g, const void *data, size_t size,
                            char *err, size_t err_cap);
 
@@ -108,7 +109,7 @@ const struct gguf_key *gguf_find_key(const struct gguf *g, const char *key);   /
 bool gguf_i64(const struct gguf *g, const char *key, int64_t *out);    // any integer type
 bool gguf_u32(const struct gguf *g, const char *key, uint32_t *out);
 bool gguf_i32(const struct gguf *g, const char *key, int32_t *out);
-bool gguf_f32(const struct gguf *g, const char *key, float *out);      // FLOAT32 or FLOAT64
+bool gguf_f32(const struct gguf *g, const char *key, float *out);    // FLOAT32, FLOAT64
 bool gguf_bool(const struct gguf *g, const char *key, bool *out);
 bool gguf_str(const struct gguf *g, const char *key, const char **s, size_t *len);
 bool gguf_str_is(const struct gguf *g, const char *key, const char *expect);
