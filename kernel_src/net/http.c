@@ -544,3 +544,95 @@ enum http_result http_parse(struct http_parser *p, const void *data, size_t len,
     *used = i;
     return r;
 }
+
+/* ---- nbs/net/09_http.ipynb § Saying it: the emitter ---- */
+
+static const struct { int status; const char *text, *error; } http_statuses[] = {
+    { 100, "Continue", "" },                { 200, "OK", "" },
+    { 204, "No Content", "" },              { 304, "Not Modified", "" },
+    { 400, "Bad Request", "invalid_request_error" },
+    { 401, "Unauthorized", "authentication_error" },
+    { 403, "Forbidden", "permission_error" },
+    { 404, "Not Found", "not_found_error" },
+    { 405, "Method Not Allowed", "invalid_request_error" },
+    { 408, "Request Timeout", "invalid_request_error" },
+    { 411, "Length Required", "invalid_request_error" },
+    { 413, "Content Too Large", "invalid_request_error" },
+    { 414, "URI Too Long", "invalid_request_error" },
+    { 417, "Expectation Failed", "invalid_request_error" },
+    { 429, "Too Many Requests", "unavailable_error" },
+    { 431, "Request Header Fields Too Large", "invalid_request_error" },
+    { 500, "Internal Server Error", "server_error" },
+    { 501, "Not Implemented", "not_supported_error" },
+    { 503, "Service Unavailable", "unavailable_error" },
+    { 505, "HTTP Version Not Supported", "invalid_request_error" },
+};
+#define HTTP_STATUSES (sizeof http_statuses / sizeof *http_statuses)
+
+const char *http_status_text(int status)
+{
+    for (size_t i = 0; i < HTTP_STATUSES; i++)
+        if (http_statuses[i].status == status)
+            return http_statuses[i].text;
+    return "Unknown";
+}
+
+const char *http_error_type(int status)
+{
+    for (size_t i = 0; i < HTTP_STATUSES; i++)
+        if (http_statuses[i].status == status)
+            return http_statuses[i].error;
+    return "server_error";
+}
+
+size_t http_emit_head(char *buf, size_t cap, const struct http_answer *a)
+{
+    bool body = a->status != 204 && a->status != 304;
+    char framing[48] = "";
+    if (body && a->framing == HTTP_COUNTED)
+        snprintf(framing, sizeof framing, "Content-Length: %u\r\n", (unsigned)a->length);
+    else if (body && a->framing == HTTP_CHUNKED)
+        strlcpy(framing, "Transfer-Encoding: chunked\r\n", sizeof framing);
+
+    char stay[80] = "Connection: close\r\n";
+    if (a->keep_alive)
+        snprintf(stay, sizeof stay, "%sKeep-Alive: timeout=%d, max=%d\r\n",
+                 a->version == 10 ? "Connection: keep-alive\r\n" : "",
+                 HTTP_KEEPALIVE_S, HTTP_KEEPALIVE_MAX);
+
+    bool type = body && a->content_type;
+    size_t n = snprintf(buf, cap, "HTTP/1.1 %d %s\r\nServer: llama.cpp\r\n%s%s%s%s%s%s\r\n",
+                        a->status, http_status_text(a->status),
+                        type ? "Content-Type: " : "", type ? a->content_type : "",
+                        type ? "\r\n" : "", framing, stay, a->extra);
+    return n < cap ? n : 0;
+}
+
+size_t http_emit_chunk_head(char buf[HTTP_CHUNK_HEAD_MAX], size_t len)
+{
+    static const char digits[] = "0123456789abcdef";
+    char reversed[8];
+    size_t n = 0, at = 0;
+    for (uint32_t v = len; v; v >>= 4)
+        reversed[n++] = digits[v & 15];
+    while (n)
+        buf[at++] = reversed[--n];
+    buf[at++] = '\r';
+    buf[at++] = '\n';
+    return at;
+}
+
+size_t http_emit_error(char *buf, size_t cap, int status, const char *type,
+                       const char *message)
+{
+    int n = snprintf(buf, cap, "{\"error\":{\"code\":%d,\"message\":\"", status);
+    size_t at = n, tail = strlen(type) + sizeof "\",\"type\":\"\"}}";
+    if (at + tail > cap)
+        return 0;
+    for (; *message && at + tail + 2 <= cap; message++) {
+        if (*message == '"' || *message == '\\')
+            buf[at++] = '\\';
+        buf[at++] = (uint8_t)*message < ' ' ? ' ' : *message;
+    }
+    return at + snprintf(buf + at, cap - at, "\",\"type\":\"%s\"}}", type);
+}

@@ -86,3 +86,30 @@ static inline bool http_parser_started(const struct http_parser *p)
  * with the rest; after HTTP_DONE the rest belongs to the next request. */
 enum http_result http_parse(struct http_parser *p, const void *data, size_t len,
                             size_t *used);
+
+/* ---- nbs/net/09_http.ipynb § Saying it: the emitter ---- */
+
+/* ---- Responses ---- */
+#define HTTP_KEEPALIVE_S   5        /* idle between requests, then closed */
+#define HTTP_KEEPALIVE_MAX 100      /* requests on one connection */
+#define HTTP_CHUNK_HEAD_MAX 10      /* 8 hex digits, CR LF */
+
+enum http_framing { HTTP_COUNTED, HTTP_CHUNKED, HTTP_UNTIL_CLOSE };
+
+struct http_answer {
+    int status;
+    int version;                /* of the request: 10 or 11 */
+    enum http_framing framing;
+    bool keep_alive;
+    size_t length;              /* HTTP_COUNTED */
+    const char *content_type;   /* NULL: none */
+    const char *extra;          /* more fields, each ended by CR LF; or "" */
+};
+
+const char *http_status_text(int status);
+const char *http_error_type(int status);    /* llama.cpp's word for it */
+size_t http_emit_head(char *buf, size_t cap, const struct http_answer *a);
+size_t http_emit_chunk_head(char buf[HTTP_CHUNK_HEAD_MAX], size_t len);
+/* {"error":{"code":…,"message":…,"type":…}} */
+size_t http_emit_error(char *buf, size_t cap, int status, const char *type,
+                       const char *message);
