@@ -193,11 +193,19 @@ static bool json_escape(struct json_reader *r, char **out)
     return true;
 }
 
+/* ASCII that stands for itself: copied without further thought. */
+static bool json_is_plain(uint8_t c)
+{
+    return c >= ' ' && c < 0x80 && c != '"' && c != '\\';
+}
+
 static enum json_token json_string(struct json_reader *r)
 {
     char *start = r->strings, *out = start;
     r->token_at = r->at - 1;
     for (;;) {
+        while (r->at < r->len && json_is_plain(r->s[r->at]))
+            *out++ = r->s[r->at++];
         int c = json_get_byte(r);
         if (c < 0)
             return json_trouble(r, "invalid string: missing closing quote");
@@ -216,9 +224,8 @@ static enum json_token json_string(struct json_reader *r)
                 r->at += -n;            /* it went wrong at a later byte */
             return json_trouble(r, "invalid string: ill-formed UTF-8 byte");
         }
-        memcpy(out, r->s + r->at - 1, n);
-        out += n;
-        r->at += n - 1;
+        for (*out++ = c; n > 1; n--)
+            *out++ = json_get_byte(r);
     }
     *out = 0;
     r->strings = out + 1;
