@@ -1,13 +1,11 @@
 /* boot.S: tangled from nbs/base/01_boot.ipynb. Edit the notebook, not this file. */
 
-/* ---- nbs/base/01_boot.ipynb § A header that loaders look for ---- */
+/* ---- nbs/base/01_boot.ipynb § The header ---- */
 
 /* base/boot.S: the first instructions after the boot loader.
  * Owns the Multiboot header, the stack and the GDT. Enters kernel_main in 32-bit protected mode,
  * interrupts off, flat segments, SSE (and AVX where there is any) switched on. */
-#include "base/gdt.h"
 #include "base/multiboot.h"
-#include "base/stack.h"
 
 #define HEADER_FLAGS (MULTIBOOT_PAGE_ALIGN | MULTIBOOT_MEMORY_INFO)
 
@@ -17,7 +15,9 @@
     .long HEADER_FLAGS
     .long -(MULTIBOOT_HEADER_MAGIC + HEADER_FLAGS)
 
-/* ---- nbs/base/01_boot.ipynb § A linker script ---- */
+/* ---- nbs/base/01_boot.ipynb § A stack, and what lies beneath it ---- */
+
+#include "base/stack.h"
 
     .section .bss.stack, "aw", @nobits
     .balign 4096
@@ -27,6 +27,10 @@ stack_guard:
 stack_bottom:
     .skip STACK_SIZE
 stack_top:
+
+/* ---- nbs/base/01_boot.ipynb § Segments ---- */
+
+#include "base/gdt.h"
 
     .data
     .balign 8
@@ -47,6 +51,8 @@ boot_tsc:
     .quad 0
 boot_xcr0:
     .long 0
+
+/* ---- nbs/base/01_boot.ipynb § The first instructions ---- */
 
     .section .text.boot, "ax"
     .globl _start
@@ -72,6 +78,8 @@ _start:
     mov $not_multiboot, %esi
     jne boot_refuse
 
+/* ---- nbs/base/01_boot.ipynb § Floating point ---- */
+
     mov $1, %eax
     cpuid
     mov $no_sse2, %esi
@@ -87,7 +95,7 @@ _start:
     fninit
 
     test $(1 << 26), %ecx               /* CPUID.1:ECX.XSAVE */
-    jz 2f
+    jz boot_enter
     or $(1 << 18), %eax                 /* OSXSAVE: XSETBV, XGETBV and AVX may be used */
     mov %eax, %cr4
     mov $0xd, %eax
@@ -99,7 +107,8 @@ _start:
     xor %ecx, %ecx
     xsetbv
 
-2:  mov $STACK_CANARY, %eax
+boot_enter:
+    mov $STACK_CANARY, %eax
     mov %eax, stack_bottom
     mov %eax, stack_bottom + 4
     mov %eax, stack_bottom + 8
@@ -109,6 +118,8 @@ _start:
     push %edi
     call kernel_main
     .size _start, . - _start
+
+/* ---- nbs/base/01_boot.ipynb § Refusing in plain view ---- */
 
 /* Too early for anything else: the message in ESI goes straight to COM1 and to the screen. */
     .type boot_refuse, @function

@@ -1,6 +1,6 @@
 /* bootinfo.c: tangled from nbs/base/01_boot.ipynb. Edit the notebook, not this file. */
 
-/* ---- nbs/base/01_boot.ipynb § What the loader leaves behind ---- */
+/* ---- nbs/base/01_boot.ipynb § What the loader knows ---- */
 
 /* base/bootinfo.c: reads the Multiboot information structure (section 3.3). Pure but for the
  * global. The loader is trusted to give true addresses, not to respect our limits. */

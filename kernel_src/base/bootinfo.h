@@ -1,6 +1,6 @@
 /* bootinfo.h: tangled from nbs/base/01_boot.ipynb. Edit the notebook, not this file. */
 
-/* ---- nbs/base/01_boot.ipynb § What the loader leaves behind ---- */
+/* ---- nbs/base/01_boot.ipynb § What the loader knows ---- */
 
 /* base/bootinfo.h: what the loader told us, in our own words and our own memory.
  * Strings are copied here, so that only the modules' bytes stay where the loader put them: RAM

@@ -1,6 +1,6 @@
 /* console.c: tangled from nbs/base/01_boot.ipynb. Edit the notebook, not this file. */
 
-/* ---- nbs/base/01_boot.ipynb § Console ---- */
+/* ---- nbs/base/01_boot.ipynb § The serial port ---- */
 
 /* base/console.c: the serial port and the screen.
  * COM1 is a 16550 UART, 9600 baud, 8 data bits, no parity, 1 stop bit. The screen is VGA text mode
@@ -42,6 +42,8 @@ static void uart_init(void)
     outb(COM1 + UART_FCR, UART_FCR_ON);
     outb(COM1 + UART_MCR, UART_MCR_ON);
 }
+
+/* ---- nbs/base/01_boot.ipynb § The console must not wait ---- */
 
 #define CONSOLE_QUEUE   8192             /* a power of two */
 #define CONSOLE_BURST   256              /* bytes that one poll sends at most */
@@ -107,6 +109,8 @@ static int uart_getc(void)
     return inb(COM1 + UART_DATA);
 }
 CONSOLE_INPUT(uart_getc);
+
+/* ---- nbs/base/01_boot.ipynb § The screen ---- */
 
 #define VGA_TEXT        ((volatile uint16_t *)0xb8000)
 #define VGA_COLS        80

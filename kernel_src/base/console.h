@@ -1,6 +1,6 @@
 /* console.h: tangled from nbs/base/01_boot.ipynb. Edit the notebook, not this file. */
 
-/* ---- nbs/base/01_boot.ipynb § Console ---- */
+/* ---- nbs/base/01_boot.ipynb § The serial port ---- */
 
 /* base/console.h: text out to COM1 and to the VGA screen, bytes in from COM1 and the keyboard.
  * Neither blocks: output waits in a queue that a POLL empties at the line's own pace.

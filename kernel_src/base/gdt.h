@@ -1,6 +1,6 @@
 /* gdt.h: tangled from nbs/base/01_boot.ipynb. Edit the notebook, not this file. */
 
-/* ---- nbs/base/01_boot.ipynb § A linker script ---- */
+/* ---- nbs/base/01_boot.ipynb § Segments ---- */
 
 /* base/gdt.h: segment selectors, the byte offsets of the descriptors in boot.S's table.
  * Flat: base 0, limit 4 GiB, ring 0. The two TSS slots are filled in by traps.c. */

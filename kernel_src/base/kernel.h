@@ -1,6 +1,6 @@
 /* kernel.h: tangled from nbs/base/01_boot.ipynb. Edit the notebook, not this file. */
 
-/* ---- nbs/base/01_boot.ipynb § kernel.h ---- */
+/* ---- nbs/base/01_boot.ipynb § kernel.h: layers that do not know each other ---- */
 
 /* base/kernel.h: how the layers of the kernel find each other without knowing each other.
  * INITCALL(order, fn)   fn(void) runs once at boot; order has two digits, low ones first

@@ -1,6 +1,6 @@
 /* multiboot.h: tangled from nbs/base/01_boot.ipynb. Edit the notebook, not this file. */
 
-/* ---- nbs/base/01_boot.ipynb § A header that loaders look for ---- */
+/* ---- nbs/base/01_boot.ipynb § The header ---- */
 
 /* base/multiboot.h: what a Multiboot 1 loader and a kernel say to each other.
  * The numbers and the names are those of the Multiboot Specification 0.6.96, sections 3.1 to 3.3.
@@ -19,7 +19,7 @@
 #define MULTIBOOT_INFO_MEM_MAP      0x00000040
 #define MULTIBOOT_INFO_LOADER_NAME  0x00000200
 
-/* ---- nbs/base/01_boot.ipynb § What the loader leaves behind ---- */
+/* ---- nbs/base/01_boot.ipynb § What the loader knows ---- */
 
 #ifndef __ASSEMBLER__
 #include <stdint.h>

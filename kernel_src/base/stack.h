@@ -1,6 +1,6 @@
 /* stack.h: tangled from nbs/base/01_boot.ipynb. Edit the notebook, not this file. */
 
-/* ---- nbs/base/01_boot.ipynb § A linker script ---- */
+/* ---- nbs/base/01_boot.ipynb § A stack, and what lies beneath it ---- */
 
 /* base/stack.h: the one stack. It grows down from stack_top; its lowest words hold a pattern that
  * kernel_main watches, and below them lies a guard range that nothing may touch. */
