@@ -19,9 +19,9 @@ from .tangle import CompileError, MissingTool, chapter_number, need, notebooks, 
 def _asan_env():
     "Environment for notebook kernels: with the AddressSanitizer runtime preloaded where gcc has one."
     env = dict(os.environ, ASAN_OPTIONS='detect_leaks=0:handle_segv=0:allocator_may_return_null=1:alloc_dealloc_mismatch=0:detect_odr_violation=0', PYTHONHASHSEED='0')
-    try: lib = subprocess.run(['gcc', '-print-file-name=libasan.so'], capture_output=True, text=True).stdout.strip()
+    try: libs = [subprocess.run(['gcc', f'-print-file-name={l}'], capture_output=True, text=True).stdout.strip() for l in ('libasan.so', 'libstdc++.so.6')]
     except FileNotFoundError: return env
-    if os.path.isabs(lib) and os.path.exists(lib): env['LD_PRELOAD'] = os.path.realpath(lib)
+    if all(os.path.isabs(l) and os.path.exists(l) for l in libs): env['LD_PRELOAD'] = ' '.join(map(os.path.realpath, libs))     # C++ too: extension modules throw
     return env
 
 class NotebookFailed(RuntimeError): "A cell raised; the message has notebook, cell, source and traceback."

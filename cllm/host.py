@@ -61,7 +61,7 @@ WEAK int64_t time_unix(void) { return 1700000000 + (int64_t)(host_time_us / 1000
 # %% ../nbs/tools/02_host.ipynb #b4a8bafc
 class _Ptr:
     "An argument type for any C pointer."
-    def __init__(self, lib=None, fn=None): self.lib, self.fn = lib, fn
+    def __init__(self, lib=None, fn=None, to_pointer=False): self.lib, self.fn, self.to_pointer = lib, fn, to_pointer
     def from_param(self, v):
         if v is None or isinstance(v, int): return ctypes.c_void_p(v)
         if isinstance(v, np.ndarray):
@@ -69,7 +69,8 @@ class _Ptr:
             return ctypes.c_void_p(v.ctypes.data)
         if isinstance(v, str): return ctypes.c_char_p(v.encode())
         if isinstance(v, bytearray): return (ctypes.c_char * len(v)).from_buffer(v)
-        if isinstance(v, (ctypes.Structure, ctypes.Union, ctypes._SimpleCData)) and not isinstance(v, (ctypes.c_void_p, ctypes.c_char_p)): return ctypes.byref(v)
+        if isinstance(v, (ctypes.c_void_p, ctypes.c_char_p)): return ctypes.byref(v) if self.to_pointer else ctypes.c_void_p.from_param(v)
+        if isinstance(v, (ctypes.Structure, ctypes.Union, ctypes._SimpleCData)): return ctypes.byref(v)
         if self.fn and callable(v) and not isinstance(v, ctypes._CFuncPtr):
             v = self.fn(v); self.lib._keep.append(v)
         return ctypes.c_void_p.from_param(v)
@@ -85,7 +86,7 @@ class _Methods:
     def __repr__(self):
         return f'{type(self)._tag}(' + ', '.join(f'{n[0]}={getattr(self, n[0])}' for n in self._fields_[:12] if n[0]) + ')'
 
-_BASE = {(1, 2): ctypes.c_bool, (4, 4): ctypes.c_float, (4, 8): ctypes.c_double, (4, 16): ctypes.c_longdouble}
+_BASE = {(2, 1): ctypes.c_bool, (4, 4): ctypes.c_float, (4, 8): ctypes.c_double, (4, 16): ctypes.c_longdouble}
 _INT = {1: (ctypes.c_int8, ctypes.c_uint8), 2: (ctypes.c_int16, ctypes.c_uint16), 4: (ctypes.c_int32, ctypes.c_uint32), 8: (ctypes.c_int64, ctypes.c_uint64)}
 
 class _Dwarf:
@@ -130,7 +131,7 @@ class _Dwarf:
         if tag == 'DW_TAG_base_type':
             enc, size = at['DW_AT_encoding'].value, at['DW_AT_byte_size'].value
             if enc == 6: return ctypes.c_int8
-            return _BASE.get((enc, size)) or _INT[size][enc in (7, 8, 2)]
+            return _BASE.get((enc, size)) or _INT[size][enc in (7, 8)]
         if tag in ('DW_TAG_typedef', 'DW_TAG_const_type', 'DW_TAG_volatile_type', 'DW_TAG_restrict_type', 'DW_TAG_atomic_type'): return self.type(self.ref(d))
         if tag == 'DW_TAG_enumeration_type': return ctypes.c_int if at['DW_AT_byte_size'].value == 4 else _INT[at['DW_AT_byte_size'].value][0]
         if tag == 'DW_TAG_pointer_type': return self.pointer(d)
@@ -172,8 +173,10 @@ class _Dwarf:
     def struct(self, d):
         base = ctypes.Union if d.tag == 'DW_TAG_union_type' else ctypes.Structure
         name = self.name(d) or f'anonymous_{d.offset:x}'
+        same = self.cache.get((name, d.attributes['DW_AT_byte_size'].value))      # every C file of a twin describes the struct anew
+        if same: return same
         cls = type(name, (_Methods, base), dict(_lib=self.lib, _tag=name))
-        self.cache[d.offset] = cls
+        self.cache[d.offset] = self.cache[name, d.attributes['DW_AT_byte_size'].value] = cls
         fields, anon, end, packed = [], [], 0, False
         for m in d.iter_children():
             if m.tag != 'DW_TAG_member': continue
@@ -206,7 +209,7 @@ class _Dwarf:
         for a in args:
             t = self.type(self.ref(a))
             if isinstance(t, type) and issubclass(t, ctypes._CFuncPtr): types.append(_Ptr(self.lib, t))
-            elif isinstance(t, type) and issubclass(t, (ctypes._Pointer, ctypes.c_void_p, ctypes.c_char_p)): types.append(_Ptr())
+            elif isinstance(t, type) and issubclass(t, (ctypes._Pointer, ctypes.c_void_p, ctypes.c_char_p)): types.append(_Ptr(to_pointer=issubclass(getattr(t, '_type_', int), (ctypes._Pointer, ctypes.c_void_p, ctypes.c_char_p)) if issubclass(t, ctypes._Pointer) else False))
             else: types.append(t)
         return self.type(self.ref(d)), types, [self.name(a) for a in args]
 

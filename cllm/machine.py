@@ -18,8 +18,9 @@ from .tangle import MissingTool, _Plain, need, root
 class BootError(_Plain): "QEMU or the kernel in it did not come up (or died): the message has the command, exit code and last serial lines."
 
 def kvm_works() -> bool:
-    "Can this process make a virtual machine with KVM? (/dev/kvm may exist and still refuse.)"
+    "Can this process run a real virtual machine with KVM? (/dev/kvm may refuse, or stand for an emulation without SSE where the CPU has no vmx or svm.)"
     try:
+        if not re.search(r'^flags\s*:.*\b(vmx|svm)\b', Path('/proc/cpuinfo').read_text(), re.M): return False
         import fcntl
         fd = os.open('/dev/kvm', os.O_RDWR | os.O_CLOEXEC)
         try: os.close(fcntl.ioctl(fd, 0xAE01, 0)); return True          # KVM_CREATE_VM

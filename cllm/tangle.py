@@ -30,7 +30,7 @@ LAYERS = 'base net llm api'.split()
 
 def notebooks(tools=True) -> list:
     "All notebooks in reading order: tools first, then the chapters by number, then the index."
-    nbs = [p for p in (root()/'nbs').rglob('*.ipynb') if '.ipynb_checkpoints' not in p.parts]
+    nbs = [p for p in (root()/'nbs').rglob('*.ipynb') if '.ipynb_checkpoints' not in p.parts and not p.name.startswith(('_', '.'))]
     def key(p):
         layer = p.parent.name
         return (0 if layer == 'tools' else 1 if layer in LAYERS else 2, p.name)

@@ -1,0 +1,171 @@
+/* api.c: tangled from nbs/api/18_v1.ipynb. Edit the notebook, not this file. */
+
+/* ---- nbs/api/18_v1.ipynb § Routes ---- */
+
+/* api.c: the router. Linker set `set_route` holds all routes; order does not matter. */
+#include <stdarg.h>
+#include "api/api.h"
+#include "base/config.h"
+#include "base/io.h"
+#include "base/memory.h"
+#include "base/stdio.h"
+#include "base/string.h"
+#include "base/time.h"
+
+CONFIG_KEY(port, "TCP port to listen on (default 80)");
+CONFIG_KEY(alias, "model name that the API reports (default: the model's)");
+CONFIG_KEY(api_key, "require this key in Authorization: Bearer or X-Api-Key");
+
+extern const struct api_route __start_set_route[], __stop_set_route[];
+
+void api_error(struct http_conn *c, int status, const char *type, const char *fmt, ...)
+{
+    char message[320];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(message, sizeof message, fmt, ap);
+    va_end(ap);
+    http_respond_error(c, status, type, message);
+}
+
+void api_invalid(struct http_conn *c, const char *fmt, ...)
+{
+    char message[320];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(message, sizeof message, fmt, ap);
+    va_end(ap);
+    http_respond_error(c, 400, "invalid_request_error", message);
+}
+
+void api_no_memory(struct http_conn *c)
+{
+    http_set_header(c, "Retry-After", "1");
+    http_respond_error(c, 503, "unavailable_error", "out of memory for this request; try again");
+}
+
+void api_respond(struct http_conn *c, int status, struct json_writer *w)
+{
+    size_t len;
+    char *body = jw_take(w, &len);
+    if (body)
+        http_respond_take(c, status, "application/json; charset=utf-8", body, len);
+    else
+        api_no_memory(c);
+    jw_free(w);
+}
+
+const struct json_node *api_body(struct http_conn *c, const struct http_request *req, struct json_doc *doc)
+{
+    switch (json_parse(doc, req->body, req->body_len)) {
+    case JSON_OK:
+        if (json_is(doc->root, JSON_OBJECT))
+            return doc->root;
+        api_invalid(c, "the request body must be a JSON object");
+        json_free(doc);
+        return NULL;
+    case JSON_NO_MEMORY:
+        api_no_memory(c);
+        return NULL;
+    default:
+        api_error(c, 500, "server_error", "%s", doc->error);
+        return NULL;
+    }
+}
+
+bool api_has_model(struct http_conn *c)
+{
+    if (kernel_llm.model)
+        return true;
+    api_error(c, 503, "unavailable_error", "%s", llm_load_error ? llm_load_error : "Loading model");
+    return false;
+}
+
+const char *api_model_name(void)
+{
+    const char *alias = config_get("alias");
+    return alias ? alias : kernel_llm.model && kernel_llm.model->name[0] ? kernel_llm.model->name : "cllm";
+}
+
+uint32_t api_random(void)
+{
+    static uint32_t x;
+    x ^= (uint32_t)rdtsc();
+    x = x * 1664525u + 1013904223u;
+    return x ^ (x >> 15);
+}
+
+static bool same_key(const char *a, const char *key)
+{
+    size_t n = strlen(key), diff = strlen(a) ^ n;
+    for (size_t i = 0, la = strlen(a); i < n; i++)
+        diff |= (size_t)(uint8_t)key[i] ^ (uint8_t)(i < la ? a[i] : 0);
+    return diff == 0;
+}
+
+static bool allowed(const struct http_request *req)
+{
+    const char *key = config_get("api_key"), *bearer = http_header_get(req, "Authorization"), *x = http_header_get(req, "X-Api-Key");
+    if (!key || strcmp(req->path, "/health") == 0 || strcmp(req->path, "/v1/health") == 0)
+        return true;
+    if (bearer && strncmp(bearer, "Bearer ", 7) == 0)
+        return same_key(bearer + 7, key);
+    return x && same_key(x, key);
+}
+
+static void preflight(struct http_conn *c)
+{
+    http_set_header(c, "Access-Control-Allow-Credentials", "true");
+    http_set_header(c, "Access-Control-Allow-Methods", "GET, POST, DELETE, OPTIONS");
+    http_set_header(c, "Access-Control-Allow-Headers", "*");
+    http_respond(c, 200, "text/html", "", 0);
+}
+
+static void dispatch(struct http_conn *c, const struct http_request *req, void *ctx)
+{
+    (void)ctx;
+    const char *origin = http_header_get(req, "Origin"), *allow = NULL;
+    if (origin)
+        http_set_header(c, "Access-Control-Allow-Origin", origin);
+    if (strcmp(req->method, "OPTIONS") == 0) {
+        preflight(c);
+        return;
+    }
+    if (!allowed(req)) {
+        api_error(c, 401, "authentication_error", "Invalid API Key");
+        return;
+    }
+    const char *method = strcmp(req->method, "HEAD") == 0 ? "GET" : req->method;
+    for (const struct api_route *r = __start_set_route; r < __stop_set_route; r++) {
+        if (strcmp(r->path, req->path) != 0)
+            continue;
+        if (strcmp(r->method, method) == 0) {
+            r->handler(c, req);
+            return;
+        }
+        allow = r->method;
+    }
+    if (allow) {
+        http_set_header(c, "Allow", allow);
+        api_error(c, 405, "invalid_request_error", "%s is not allowed for %s; use %s", req->method, req->path, allow);
+        return;
+    }
+    api_error(c, 404, "not_found_error", "File Not Found");
+}
+
+void api_init(void)
+{
+    long port = 80;
+    if (config_get("port") && (!config_int("port", &port) || port < 1 || port > 65535)) {
+        kprintf("[api] port=%s is not a port: using 80\n", config_get("port"));
+        port = 80;
+    }
+    int n = 0;
+    kprintf("[api] v1 routes mounted:");
+    for (const struct api_route *r = __start_set_route; r < __stop_set_route; r++, n++)
+        kprintf(" %s", r->path);
+    kprintf("\n");
+    if (!http_server_start((uint16_t)port, dispatch, NULL))
+        kprintf("[api] cannot listen on port %ld: the API is not available\n", port);
+}
+INITCALL(80, api_init);

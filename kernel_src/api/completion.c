@@ -1,0 +1,423 @@
+/* completion.c: tangled from nbs/api/18_v1.ipynb. Edit the notebook, not this file. */
+
+/* ---- nbs/api/18_v1.ipynb § Events to a slow client ---- */
+
+/* completion.c: see completion.h. A completion is alive from completion_start to
+ * completion_free; in between it is on the list `alive`, which completion_poll walks. */
+#include "api/completion.h"
+#include "api/shapes.h"
+#include "base/fmath.h"
+#include "base/memory.h"
+#include "base/stdio.h"
+#include "base/string.h"
+#include "base/time.h"
+
+static struct completion *alive;
+
+static void completion_free(struct completion *c)
+{
+    for (struct completion **l = &alive; *l; l = &(*l)->next)
+        if (*l == c) {
+            *l = c->next;
+            break;
+        }
+    for (int32_t i = 0; i < c->n_tasks; i++) {
+        struct completion_task *t = &c->t[i];
+        if (!t->done)
+            llm_cancel(&kernel_llm, &t->task);
+        text_stream_free(&t->task.text);
+        kfree(t->tokens);
+        kfree(t->out_tokens);
+        kfree(t->embedding);
+    }
+    json_free(&c->doc);
+    kfree(c->queue);
+    kfree(c);
+}
+
+static void client_gone(void *user) { completion_free(user); }
+
+static void pause_tasks(struct completion *c, bool paused)
+{
+    for (int32_t i = 0; i < c->n_tasks; i++)
+        c->t[i].task.paused = paused;
+}
+
+/* Puts bytes behind those that wait. false: no memory. */
+static bool enqueue(struct completion *c, const char *data, size_t len)
+{
+    if (len > c->queue_cap - c->queued) {
+        char *q = krealloc(c->queue, c->queued + len + 1024);
+        if (!q)
+            return false;
+        c->queue = q;
+        c->queue_cap = c->queued + len + 1024;
+    }
+    memcpy(c->queue + c->queued, data, len);
+    c->queued += len;
+    return true;
+}
+
+static bool flush(struct completion *c)
+{
+    while (c->queued) {
+        size_t room = http_write_space(c->conn), n = c->queued < room ? c->queued : room;
+        if (!n || !http_write(c->conn, c->queue, n))
+            return false;
+        memmove(c->queue, c->queue + n, c->queued - n);
+        c->queued -= n;
+    }
+    return true;
+}
+
+/* One event, from JSON in w (freed) or, if w is NULL, the text `literal`. */
+static void send_event(struct completion *c, struct json_writer *w, const char *literal)
+{
+    static char event[2048];
+    size_t len = w ? w->len : strlen(literal);
+    const char *data = w ? w->buf : literal;
+    bool ok = !w || !w->failed;
+    if (ok && !c->queued && len + 8 <= sizeof event) {
+        memcpy(event, "data: ", 6);
+        memcpy(event + 6, data, len);
+        memcpy(event + 6 + len, "\n\n", 2);
+        ok = http_write(c->conn, event, len + 8) || enqueue(c, event, len + 8);
+    } else if (ok) {
+        ok = enqueue(c, "data: ", 6) && enqueue(c, data, len) && enqueue(c, "\n\n", 2);
+    }
+    if (w)
+        jw_free(w);
+    if (!ok) {                          // the text has a hole now: end the stream visibly, not silently
+        static const char sorry[] = "data: {\"error\":{\"code\":503,\"message\":\"out of memory\",\"type\":\"unavailable_error\"}}\n\n";
+        http_write(c->conn, sorry, sizeof sorry - 1);
+        for (int32_t i = 0; i < c->n_tasks; i++)
+            if (!c->t[i].done) {
+                llm_cancel(&kernel_llm, &c->t[i].task);
+                c->t[i].done = true;
+                c->n_done++;
+            }
+    }
+    if (c->queued)
+        pause_tasks(c, true);
+}
+
+static void begin_stream(struct completion *c)
+{
+    if (c->began)
+        return;
+    c->began = true;
+    http_set_header(c->conn, "X-Accel-Buffering", "no");
+    http_begin(c->conn, 200, "text/event-stream");
+    for (int32_t i = 0; c->shape == SHAPE_CHAT && i < c->n_tasks; i++) {
+        struct json_writer w;
+        jw_init(&w, API_RESPONSE_MAX);
+        shape_role(&w, &c->t[i]);
+        send_event(c, &w, NULL);
+    }
+}
+
+static bool completion_end_if_done(struct completion *c)
+{
+    if (c->n_done < c->n_tasks || !flush(c))
+        return false;
+    http_end(c->conn);
+    completion_free(c);
+    return true;
+}
+
+bool completion_poll(void)
+{
+    bool worked = false;
+    for (struct completion *c = alive, *next; c; c = next) {
+        next = c->next;
+        if (!c->began || !c->queued)
+            continue;
+        size_t before = c->queued;
+        if (flush(c))
+            pause_tasks(c, false);
+        worked |= c->queued != before;
+        completion_end_if_done(c);
+    }
+    return worked;
+}
+POLL(completion_poll);
+
+/* ---- nbs/api/18_v1.ipynb § The task's callbacks ---- */
+
+static void on_token(struct llm_task *task, int32_t token, const char *text, size_t len)
+{
+    struct completion_task *t = (struct completion_task *)task;
+    struct completion *c = t->c;
+    if (c->p.return_tokens) {
+        if (t->n_out == t->cap_out) {
+            int32_t cap = t->cap_out ? 2 * t->cap_out : 64, *p = krealloc(t->out_tokens, (size_t)cap * sizeof *p);
+            if (p) {
+                t->out_tokens = p;
+                t->cap_out = cap;
+            }
+        }
+        if (t->n_out < t->cap_out)
+            t->out_tokens[t->n_out++] = token;
+    }
+    if (!c->p.stream)
+        return;
+    begin_stream(c);
+    if (len) {
+        struct json_writer w;
+        jw_init(&w, API_RESPONSE_MAX);
+        shape_chunk(&w, t, text, len);
+        send_event(c, &w, NULL);
+    }
+}
+
+static void answer(struct completion *c)
+{
+    struct json_writer w;
+    const char *error = NULL;
+    for (int32_t i = 0; i < c->n_tasks; i++)
+        if (c->t[i].task.stop_type == LLM_STOP_ERROR)
+            error = c->t[i].task.error;
+    if (error) {
+        api_error(c->conn, 500, "server_error", "%s", error);
+    } else {
+        jw_init(&w, API_RESPONSE_MAX);
+        shape_answer(&w, c);
+        api_respond(c->conn, 200, &w);
+    }
+    completion_free(c);
+}
+
+static void stream_done(struct completion *c, struct completion_task *t)
+{
+    struct json_writer w;
+    if (t->task.stop_type == LLM_STOP_ERROR && !c->began && c->n_tasks == 1) {
+        answer(c);
+        return;
+    }
+    begin_stream(c);
+    jw_init(&w, API_RESPONSE_MAX);
+    if (t->task.stop_type == LLM_STOP_ERROR) {
+        jw_object(&w);
+        jw_key(&w, "error");
+        jw_object(&w);
+        jw_kint(&w, "code", 500);
+        jw_kcstr(&w, "message", t->task.error);
+        jw_kcstr(&w, "type", "server_error");
+        jw_end(&w);
+        jw_end(&w);
+    } else {
+        shape_last(&w, t);
+    }
+    send_event(c, &w, NULL);
+    if (c->n_done == c->n_tasks && c->shape != SHAPE_NATIVE) {
+        if (c->shape == SHAPE_CHAT && c->p.include_usage) {
+            jw_init(&w, API_RESPONSE_MAX);
+            shape_usage(&w, c);
+            send_event(c, &w, NULL);
+        }
+        send_event(c, NULL, "[DONE]");
+    }
+    completion_end_if_done(c);
+}
+
+static void keep_embedding(struct completion_task *t)
+{
+    int32_t n = kernel_llm.model->hparams.n_embd;
+    const float *v = t->task.embedding_out;
+    double sum = 0;
+    t->embedding = v ? kmalloc((size_t)n * sizeof(float)) : NULL;
+    if (!t->embedding) {
+        t->task.stop_type = LLM_STOP_ERROR;
+        t->task.error = v ? "out of memory for the embedding" : "the model gave no embedding";
+        return;
+    }
+    for (int32_t i = 0; i < n; i++)
+        sum += (double)v[i] * v[i];
+    for (int32_t i = 0; i < n; i++)
+        t->embedding[i] = sum > 0 ? (float)(v[i] / sqrt(sum)) : 0;
+}
+
+static void on_done(struct llm_task *task)
+{
+    struct completion_task *t = (struct completion_task *)task;
+    struct completion *c = t->c;
+    t->done = true;
+    c->n_done++;
+    if (task->embedding)
+        keep_embedding(t);
+    if (c->p.stream)
+        stream_done(c, t);
+    else if (c->n_done == c->n_tasks)
+        answer(c);
+}
+
+static const struct llm_callbacks callbacks = { on_token, on_done };
+
+/* ---- nbs/api/18_v1.ipynb § Starting one ---- */
+
+static void new_id(char id[48])
+{
+    static const char alphabet[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    memcpy(id, "chatcmpl-", 9);
+    for (int i = 0; i < 32; i++)
+        id[9 + i] = alphabet[api_random() % 62];
+    id[41] = 0;
+}
+
+static void refuse_prompt(struct http_conn *conn, enum prompt_result r, const char *why)
+{
+    if (r == PROMPT_NO_MEMORY)
+        api_no_memory(conn);
+    else if (r == PROMPT_TOO_LONG)
+        api_invalid(conn, "the prompt is longer than %d bytes", LLAMA_TOKENIZE_MAX);
+    else
+        api_invalid(conn, "%s", why);
+}
+
+static void refuse_task(struct http_conn *conn, enum llm_submit_result r, int32_t n_prompt)
+{
+    struct json_writer w;
+    switch (r) {
+    case LLM_QUEUE_FULL:
+        http_set_header(conn, "Retry-After", "1");
+        api_error(conn, 503, "unavailable_error", "all %d slots are busy and %d requests are waiting", (int)kernel_llm.n_slots, LLM_QUEUE_MAX);
+        return;
+    case LLM_PROMPT_TOO_LONG:
+        jw_init(&w, API_RESPONSE_MAX);
+        jw_object(&w);
+        jw_key(&w, "error");
+        jw_object(&w);
+        jw_kint(&w, "code", 400);
+        jw_kcstr(&w, "message", "the request exceeds the available context size, try increasing it");
+        jw_kcstr(&w, "type", "exceed_context_size_error");
+        jw_kint(&w, "n_prompt_tokens", n_prompt);
+        jw_kint(&w, "n_ctx", kernel_llm.n_ctx_slot);
+        jw_end(&w);
+        jw_end(&w);
+        api_respond(conn, 400, &w);
+        return;
+    case LLM_PROMPT_EMPTY: api_invalid(conn, "the prompt is empty"); return;
+    case LLM_BAD_TOKEN: api_invalid(conn, "the prompt holds a token id outside the vocabulary (0..%d)", (int)kernel_llm.model->hparams.n_vocab - 1); return;
+    case LLM_NO_EMBEDDINGS:
+        api_error(conn, 501, "not_supported_error", "This server does not support embeddings. Start it with embeddings=1 and a pooling other than none");
+        return;
+    default: api_error(conn, 503, "unavailable_error", "Loading model"); return;
+    }
+}
+
+/* Where the prompts are: "prompt" or "input", or the chat's text. Their number. */
+static int32_t count_prompts(const struct json_node *prompt) { return prompt_is_list(prompt) ? (int32_t)json_count(prompt) : 1; }
+
+static enum prompt_result read_prompts(struct completion *c, const struct json_node *prompt, int32_t n_prompts, const char **why)
+{
+    enum prompt_result r = PROMPT_OK;
+    *why = c->shape == SHAPE_EMBEDDING ? "\"input\" must be a string, a list of strings, or token ids"
+                                       : "\"prompt\" must be a string, a list of token ids, or a list of such prompts";
+    if (c->shape == SHAPE_CHAT) {
+        char *text;
+        size_t len;
+        r = prompt_from_messages(c->doc.root, &text, &len, why);
+        for (int32_t i = 0; r == PROMPT_OK && i < c->n_tasks; i++) {
+            struct json_node node = { .type = JSON_STRING, .span = 1, { .str = text } };
+            node.len = (uint32_t)len;
+            r = prompt_tokens(&node, true, true, &c->t[i].tokens, &c->t[i].task.n_prompt);
+        }
+        kfree(text);
+        return r;
+    }
+    for (int32_t i = 0; r == PROMPT_OK && i < c->n_tasks; i++) {
+        const struct json_node *one = prompt_is_list(prompt) ? json_at(prompt, (size_t)(i / c->p.n)) : prompt;
+        r = prompt_tokens(one, true, true, &c->t[i].tokens, &c->t[i].task.n_prompt);
+    }
+    (void)n_prompts;
+    return r;
+}
+
+static bool submit_all(struct completion *c)
+{
+    for (int32_t i = 0; i < c->n_tasks; i++) {
+        struct llm_task *t = &c->t[i].task;
+        t->prompt = c->t[i].tokens;
+        t->embedding = c->shape == SHAPE_EMBEDDING;
+        t->n_predict = c->p.n_predict;
+        t->id_slot = c->p.id_slot;
+        t->cache_prompt = c->p.cache_prompt;
+        t->ignore_eos = c->p.ignore_eos;
+        t->sampling = c->p.sampling;
+        t->sampling.seed += t->sampling.seed == LLAMA_DEFAULT_SEED ? 0 : (uint32_t)(i % c->p.n);   // n answers should differ
+        t->stop = c->p.stop;
+        t->n_stop = c->p.n_stop;
+        t->cb = &callbacks;
+        enum llm_submit_result r = llm_submit(&kernel_llm, t);
+        if (r != LLM_SUBMITTED) {
+            for (int32_t k = i; k < c->n_tasks; k++)
+                c->t[k].done = true;                     // never submitted: nothing to cancel
+            refuse_task(c->conn, r, t->n_prompt);
+            return false;
+        }
+    }
+    return true;
+}
+
+void completion_start(struct http_conn *conn, enum completion_shape shape, struct json_doc *doc)
+{
+    static struct gen_params p;
+    struct params_error err;
+    const struct json_node *prompt = json_get(doc->root, shape == SHAPE_EMBEDDING ? "input" : "prompt");
+    if (!gen_params_read(&p, doc->root, shape == SHAPE_CHAT, &err)) {
+        api_error(conn, err.status, err.type, "%s", err.message);
+        json_free(doc);
+        return;
+    }
+    int32_t n_prompts = shape == SHAPE_CHAT ? 1 : count_prompts(prompt);
+    if (shape == SHAPE_EMBEDDING) {
+        p.n = 1;
+        p.stream = false;
+    }
+    if (n_prompts > COMPLETION_TASKS_MAX / p.n) {
+        api_invalid(conn, "%d prompts with n=%d are more than %d at once", (int)n_prompts, (int)p.n, COMPLETION_TASKS_MAX);
+        json_free(doc);
+        return;
+    }
+    if (shape == SHAPE_CHAT && prompt_template() == LLM_CHAT_TEMPLATE_UNKNOWN) {
+        api_error(conn, 501, "not_supported_error", "this model's chat template is not one of the families that are recognised; "
+                  "name one with chat_template=, or use /v1/completions");
+        json_free(doc);
+        return;
+    }
+    size_t n_tasks = (size_t)(n_prompts * p.n);
+    struct completion *c = kcalloc(1, sizeof *c + n_tasks * sizeof c->t[0]);
+    if (!c) {
+        api_no_memory(conn);
+        json_free(doc);
+        return;
+    }
+    c->conn = conn;
+    c->shape = shape;
+    c->doc = *doc;
+    c->p = p;
+    c->p.sampling.logit_bias = c->p.bias;
+    c->p.sampling.n_logit_bias = c->p.n_bias;
+    c->base64 = json_is_str(json_get(doc->root, "encoding_format"), "base64");
+    c->n_tasks = (int32_t)n_tasks;
+    c->created = time_unix();
+    new_id(c->id);
+    for (int32_t i = 0; i < c->n_tasks; i++) {
+        c->t[i].c = c;
+        c->t[i].index = i;
+    }
+    c->next = alive;
+    alive = c;
+    const char *why = "";
+    enum prompt_result r = read_prompts(c, prompt, n_prompts, &why);
+    if (r != PROMPT_OK) {
+        for (int32_t i = 0; i < c->n_tasks; i++)
+            c->t[i].done = true;
+        refuse_prompt(conn, r, why);
+        completion_free(c);
+    } else if (!submit_all(c)) {
+        completion_free(c);
+    } else {
+        http_on_close(conn, client_gone, c);
+    }
+}

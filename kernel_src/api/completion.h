@@ -1,0 +1,39 @@
+/* completion.h: tangled from nbs/api/18_v1.ipynb. Edit the notebook, not this file. */
+
+/* ---- nbs/api/18_v1.ipynb § A completion ---- */
+
+/* completion.h: one request's generation, from its JSON to its last byte. Called by routes. */
+#pragma once
+#include "api/params.h"
+#include "api/prompt.h"
+
+#define COMPLETION_TASKS_MAX 64        // prompts times n, or embedding inputs
+
+enum completion_shape { SHAPE_NATIVE, SHAPE_OAI, SHAPE_CHAT, SHAPE_EMBEDDING };
+
+struct completion_task {
+    struct llm_task task;              // first: a pointer to one is a pointer to the other
+    struct completion *c;
+    int32_t index, *tokens;
+    bool done;
+    float *embedding;                  // (n_embd), SHAPE_EMBEDDING
+    int32_t *out_tokens, n_out, cap_out;      // with return_tokens
+};
+
+struct completion {
+    struct completion *next;           // all that are alive
+    struct http_conn *conn;
+    enum completion_shape shape;
+    struct json_doc doc;
+    struct gen_params p;
+    char id[48];
+    int64_t created;
+    bool base64, began;
+    int32_t n_tasks, n_done;
+    char *queue;                       // events that HTTP did not take yet
+    size_t queued, queue_cap;
+    struct completion_task t[];
+};
+
+/* Takes over doc, which must hold the request. Answers, now or later. */
+void completion_start(struct http_conn *conn, enum completion_shape shape, struct json_doc *doc);

@@ -1,0 +1,206 @@
+/* params.c: tangled from nbs/api/18_v1.ipynb. Edit the notebook, not this file. */
+
+/* ---- nbs/api/18_v1.ipynb § From JSON to parameters ---- */
+
+/* params.c: see params.h. Defaults and limits are llama-server's (server-schema). */
+#include "api/params.h"
+#include "base/stdio.h"
+#include "base/stdlib.h"
+#include "base/string.h"
+
+struct reader { const struct json_node *body; struct params_error *err; };
+
+static bool failed(const struct reader *r) { return r->err->status != 0; }
+
+static void refuse(struct reader *r, int status, const char *key, const char *why)
+{
+    if (failed(r))
+        return;
+    r->err->status = status;
+    r->err->type = status == 501 ? "not_supported_error" : "invalid_request_error";
+    snprintf(r->err->message, sizeof r->err->message, "Field '%s': %s", key, why);
+}
+
+static void field_int(struct reader *r, const char *key, int64_t min, int64_t max, int32_t *out)
+{
+    int64_t v = *out;
+    char why[80];
+    switch (json_get_int(r->body, key, min, max, &v)) {
+    case JSON_FIELD_OK: *out = (int32_t)v; break;
+    case JSON_FIELD_ABSENT: break;
+    case JSON_FIELD_TYPE: refuse(r, 400, key, "Value must be an integer"); break;
+    case JSON_FIELD_RANGE:
+        snprintf(why, sizeof why, "Value must be between %lld and %lld", (long long)min, (long long)max);
+        refuse(r, 400, key, why);
+    }
+}
+
+static void field_float(struct reader *r, const char *key, double min, double max, float *out)
+{
+    double v = *out;
+    char why[80];
+    switch (json_get_double(r->body, key, min, max, &v)) {
+    case JSON_FIELD_OK: *out = (float)v; break;
+    case JSON_FIELD_ABSENT: break;
+    case JSON_FIELD_TYPE: refuse(r, 400, key, "Value must be a number"); break;
+    case JSON_FIELD_RANGE:
+        snprintf(why, sizeof why, "Value must be between %g and %g", min, max);
+        refuse(r, 400, key, why);
+    }
+}
+
+static void field_bool(struct reader *r, const char *key, bool *out)
+{
+    if (json_get_bool(r->body, key, out) == JSON_FIELD_TYPE)
+        refuse(r, 400, key, "Value must be true or false");
+}
+
+static void read_stop(struct reader *r, struct gen_params *p)
+{
+    const struct json_node *stop = json_get(r->body, "stop");
+    if (!stop || json_is(stop, JSON_NULL))
+        return;
+    if (json_is(stop, JSON_STRING)) {
+        p->stop[p->n_stop++] = stop->str;
+        return;
+    }
+    if (!json_is(stop, JSON_ARRAY))
+        refuse(r, 400, "stop", "Value must be a string or a list of strings");
+    for (const struct json_node *s = json_first(stop); s && !failed(r); s = json_next(stop, s)) {
+        if (!json_is(s, JSON_STRING))
+            refuse(r, 400, "stop", "Value must be a string or a list of strings");
+        else if (p->n_stop == STOP_MAX)
+            refuse(r, 400, "stop", "more than 16 stop strings");
+        else if (s->len)
+            p->stop[p->n_stop++] = s->str;
+    }
+}
+
+static void add_bias(struct reader *r, struct gen_params *p, int64_t token, const struct json_node *bias)
+{
+    bool never = json_is(bias, JSON_BOOL) && !bias->boolean;
+    if (!never && !json_is(bias, JSON_NUMBER))
+        refuse(r, 400, "logit_bias", "a bias must be a number or false");
+    else if (p->n_bias == LOGIT_BIAS_MAX)
+        refuse(r, 400, "logit_bias", "more than 128 entries");
+    else if (token >= 0 && token < kernel_llm.model->hparams.n_vocab)
+        p->bias[p->n_bias++] = (struct llama_logit_bias){ (int32_t)token, never ? -__builtin_inff() : (float)json_number(bias) };
+}
+
+static void read_bias(struct reader *r, struct gen_params *p)
+{
+    const struct json_node *b = json_get(r->body, "logit_bias");
+    if (!b || json_is(b, JSON_NULL))
+        return;
+    for (const struct json_node *e = json_first(b); e && !failed(r); e = json_next(b, e))
+        if (json_is(b, JSON_OBJECT))
+            add_bias(r, p, strtol(e->str, NULL, 10), json_value(e));
+        else if (json_count(e) == 2 && json_is(json_at(e, 0), JSON_NUMBER) && json_at(e, 0)->is_int)
+            add_bias(r, p, json_at(e, 0)->i, json_at(e, 1));
+        else
+            refuse(r, 400, "logit_bias", "entries must be [token id, bias]");
+}
+
+static void refuse_unsupported(struct reader *r, bool chat)
+{
+    static const struct { const char *key; double off; } numbers[] = {
+        { "mirostat", 0 }, { "typical_p", 1 }, { "top_n_sigma", -1 }, { "xtc_probability", 0 }, { "dynatemp_range", 0 },
+        { "dry_multiplier", 0 }, { "n_probs", 0 }, { "top_logprobs", 0 }, { "t_max_predict_ms", -1 }, { "best_of", 1 },
+    };
+    static const char *const others[] = { "grammar", "json_schema", "tools", "functions", "lora", "samplers", "response_fields", "suffix", "image_data" };
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        const struct json_node *n = json_get(r->body, numbers[i].key);
+        if (json_is(n, JSON_NUMBER) && json_number(n) != numbers[i].off)
+            refuse(r, 501, numbers[i].key, "this feature is not supported yet");
+    }
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        const struct json_node *n = json_get(r->body, others[i]);
+        if ((json_is(n, JSON_STRING) && n->len) || json_count(n))
+            refuse(r, 501, others[i], "this feature is not supported yet");
+    }
+    const struct json_node *logprobs = json_get(r->body, "logprobs"), *format = json_get(json_get(r->body, "response_format"), "type");
+    if ((json_is(logprobs, JSON_BOOL) && logprobs->boolean) || json_number(logprobs) > 0)
+        refuse(r, 501, "logprobs", "this feature is not supported yet");
+    if (format && !json_is_str(format, "text"))
+        refuse(r, json_is_str(format, "json_object") || json_is_str(format, "json_schema") ? 501 : 400, "response_format",
+               "only {\"type\": \"text\"} is supported yet");
+    bool echo = false;
+    if (!chat && json_get_bool(r->body, "echo", &echo) == JSON_FIELD_OK && echo)
+        refuse(r, 501, "echo", "this feature is not supported yet");
+}
+
+bool gen_params_read(struct gen_params *p, const struct json_node *body, bool chat, struct params_error *err)
+{
+    struct reader r = { body, err };
+    memset(p, 0, sizeof *p);
+    err->status = 0;
+    p->sampling = llama_sampler_default_params();
+    p->n_predict = p->id_slot = -1;
+    p->n = 1;
+    p->cache_prompt = true;
+
+    field_bool(&r, "stream", &p->stream);
+    field_bool(&r, "cache_prompt", &p->cache_prompt);
+    field_bool(&r, "ignore_eos", &p->ignore_eos);
+    field_bool(&r, "return_tokens", &p->return_tokens);
+    struct reader so = { json_get(body, "stream_options"), err };
+    field_bool(&so, "include_usage", &p->include_usage);
+    field_int(&r, "n_predict", -1, INT32_MAX, &p->n_predict);
+    field_int(&r, "max_tokens", -1, INT32_MAX, &p->n_predict);
+    field_int(&r, "max_completion_tokens", -1, INT32_MAX, &p->n_predict);
+    field_int(&r, "n", 1, kernel_llm.n_slots, &p->n);
+    field_int(&r, "n_cmpl", 1, kernel_llm.n_slots, &p->n);
+    field_int(&r, "id_slot", -1, kernel_llm.n_slots - 1, &p->id_slot);
+
+    struct llama_sampler_params *s = &p->sampling;
+    int64_t seed;
+    if (json_get_int(body, "seed", INT32_MIN, UINT32_MAX, &seed) == JSON_FIELD_OK)
+        s->seed = (uint32_t)seed;
+    field_float(&r, "temperature", -1e9, 1e9, &s->temp);
+    field_int(&r, "top_k", INT32_MIN, INT32_MAX, &s->top_k);
+    field_float(&r, "top_p", -1e9, 1e9, &s->top_p);
+    field_float(&r, "min_p", -1e9, 1e9, &s->min_p);
+    field_float(&r, "repeat_penalty", -1e9, 1e9, &s->repeat_penalty);
+    field_float(&r, "frequency_penalty", -1e9, 1e9, &s->frequency_penalty);
+    field_float(&r, "presence_penalty", -1e9, 1e9, &s->presence_penalty);
+    field_int(&r, "repeat_last_n", -1, INT32_MAX, &s->repeat_last_n);
+    field_int(&r, "min_keep", 0, INT32_MAX, &s->min_keep);
+    if (s->repeat_penalty == 0.0f)
+        refuse(&r, 400, "repeat_penalty", "Value must not be 0");
+    read_stop(&r, p);
+    read_bias(&r, p);
+    refuse_unsupported(&r, chat);
+    return !failed(&r);
+}
+
+void gen_params_write(struct json_writer *w, const struct gen_params *p)
+{
+    const struct llama_sampler_params *s = &p->sampling;
+    static const char *const order[] = { "penalties", "top_k", "top_p", "min_p", "temperature" };
+    jw_object(w);
+    jw_kint(w, "seed", s->seed);
+    jw_kdouble(w, "temperature", s->temp);
+    jw_kint(w, "top_k", s->top_k);
+    jw_kdouble(w, "top_p", s->top_p);
+    jw_kdouble(w, "min_p", s->min_p);
+    jw_kint(w, "repeat_last_n", s->repeat_last_n);
+    jw_kdouble(w, "repeat_penalty", s->repeat_penalty);
+    jw_kdouble(w, "presence_penalty", s->presence_penalty);
+    jw_kdouble(w, "frequency_penalty", s->frequency_penalty);
+    jw_kint(w, "min_keep", s->min_keep);
+    jw_kint(w, "max_tokens", p->n_predict);
+    jw_kint(w, "n_predict", p->n_predict);
+    jw_kbool(w, "ignore_eos", p->ignore_eos);
+    jw_kbool(w, "stream", p->stream);
+    jw_key(w, "stop");
+    jw_array(w);
+    for (int i = 0; i < p->n_stop; i++)
+        jw_cstr(w, p->stop[i]);
+    jw_end(w);
+    jw_key(w, "samplers");
+    jw_array(w);
+    for (size_t i = 0; i < sizeof order / sizeof order[0]; i++)
+        jw_cstr(w, order[i]);
+    jw_end(w);
+    jw_end(w);
+}

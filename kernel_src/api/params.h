@@ -1,0 +1,25 @@
+/* params.h: tangled from nbs/api/18_v1.ipynb. Edit the notebook, not this file. */
+
+/* ---- nbs/api/18_v1.ipynb § From JSON to parameters ---- */
+
+/* params.h: the fields of a completion request, read and checked. Called by completion.c. */
+#pragma once
+#include "api/api.h"
+
+#define STOP_MAX       16        // stop strings in a request
+#define LOGIT_BIAS_MAX 128
+
+struct gen_params {
+    struct llama_sampler_params sampling;
+    int32_t n_predict, n, id_slot;
+    bool stream, include_usage, cache_prompt, ignore_eos, return_tokens;
+    int n_stop;
+    const char *stop[STOP_MAX];                  // into the JSON document
+    int n_bias;
+    struct llama_logit_bias bias[LOGIT_BIAS_MAX];
+};
+
+/* false: status and message say what to answer. */
+struct params_error { int status; const char *type; char message[200]; };
+bool gen_params_read(struct gen_params *p, const struct json_node *body, bool chat, struct params_error *err);
+void gen_params_write(struct json_writer *w, const struct gen_params *p);     // generation_settings

@@ -1,0 +1,404 @@
+/* llm.c: tangled from nbs/llm/16_llm.ipynb. Edit the notebook, not this file. */
+
+/* ---- nbs/llm/16_llm.ipynb § Which slot? ---- */
+
+/* llm.c: see llm.h. One call of llm_step: give waiting tasks to idle slots, put together a
+ * batch from all busy slots, decode it, then sample and report slot by slot. A callback may
+ * submit and cancel tasks, so after each one we look at the slot again. */
+#include "base/memory.h"
+#include "base/stdio.h"
+#include "base/string.h"
+#include "llm/llm.h"
+
+static int32_t common_prefix(const struct llm_slot *s, const struct llm_task *t)
+{
+    int32_t n = 0;
+    while (n < s->n_past && n < t->n_prompt && s->tokens[n] == t->prompt[n])
+        n++;
+    return n;
+}
+
+static struct llm_slot *pick_slot(struct llm *l, const struct llm_task *t)
+{
+    struct llm_slot *best = NULL, *oldest = NULL;
+    int32_t best_n = t->n_prompt / 10;
+    if (t->id_slot >= 0 && t->id_slot < l->n_slots)
+        return l->slot[t->id_slot].task ? NULL : &l->slot[t->id_slot];
+    for (int32_t i = 0; i < l->n_slots; i++) {
+        struct llm_slot *s = &l->slot[i];
+        if (s->task)
+            continue;
+        int32_t n = t->cache_prompt ? common_prefix(s, t) : 0;
+        if (n > best_n) {
+            best = s;
+            best_n = n;
+        }
+        if (!oldest || s->last_used_us < oldest->last_used_us)
+            oldest = s;
+    }
+    return best ? best : oldest;
+}
+
+static void slot_start(struct llm *l, struct llm_slot *s, struct llm_task *t)
+{
+    int32_t seq = (int32_t)(s - l->slot), keep = 0;
+    if (t->cache_prompt && !t->embedding) {
+        keep = common_prefix(s, t);
+        if (keep == t->n_prompt)
+            keep--;
+    }
+    llama_kv_seq_rm(l->ctx, seq, keep, -1);
+    s->task = t;
+    s->n_past = s->n_prompt_done = keep;
+    s->i_batch = -1;
+    t->slot = seq;
+    t->n_cached = t->n_past = keep;
+    t->t_start_us = l->now_us();
+    l->entropy = l->entropy * 1664525u + 1013904223u + (uint32_t)t->t_start_us;
+    llama_sampler_init(&s->sampler, &t->sampling, l->model->hparams.n_vocab, l->cand, l->entropy);
+    for (int32_t i = 0; !t->embedding && i < t->n_prompt; i++)
+        llama_sampler_accept(&s->sampler, t->prompt[i]);
+    l->stats.n_cached_tokens += (uint64_t)keep;
+    l->stats.n_tasks++;
+}
+
+static void start_waiting(struct llm *l)
+{
+    struct llm_task **link = &l->queue_head, *prev = NULL;
+    while (*link) {
+        struct llm_task *t = *link;
+        struct llm_slot *s = pick_slot(l, t);
+        if (!s) {                       // a later task may still find its own slot idle
+            prev = t;
+            link = &t->next;
+            continue;
+        }
+        *link = t->next;
+        if (l->queue_tail == t)
+            l->queue_tail = prev;
+        t->next = NULL;
+        l->n_queued--;
+        slot_start(l, s, t);
+    }
+}
+
+/* ---- nbs/llm/16_llm.ipynb § Submitting and cancelling ---- */
+
+enum llm_submit_result llm_submit(struct llm *l, struct llm_task *t)
+{
+    if (!l->model)
+        return LLM_NO_MODEL;
+    if (t->embedding && (!l->params.embeddings || llama_pooling_type(l->ctx) == LLAMA_POOLING_TYPE_NONE))
+        return LLM_NO_EMBEDDINGS;
+    if (t->n_prompt < 1)
+        return LLM_PROMPT_EMPTY;
+    if (t->n_prompt >= l->n_ctx_slot)
+        return LLM_PROMPT_TOO_LONG;
+    for (int32_t i = 0; i < t->n_prompt; i++)
+        if (t->prompt[i] < 0 || t->prompt[i] >= l->model->hparams.n_vocab)
+            return LLM_BAD_TOKEN;
+    if (l->n_queued >= LLM_QUEUE_MAX)
+        return LLM_QUEUE_FULL;
+
+    t->slot = -1;
+    t->next = NULL;
+    t->n_decoded = t->n_cached = t->n_past = 0;
+    t->stop_type = LLM_STOP_NONE;
+    t->stopping_word = t->error = NULL;
+    t->truncated = t->has_new_line = false;
+    t->text = (struct text_stream){0};
+    t->embedding_out = NULL;
+    t->t_start_us = t->t_prompt_us = t->t_end_us = 0;
+    if (l->queue_tail)
+        l->queue_tail->next = t;
+    else
+        l->queue_head = t;
+    l->queue_tail = t;
+    l->n_queued++;
+    return LLM_SUBMITTED;
+}
+
+void llm_cancel(struct llm *l, struct llm_task *t)
+{
+    l->stats.n_cancelled++;
+    for (int32_t i = 0; i < l->n_slots; i++)
+        if (l->slot[i].task == t) {
+            l->slot[i].task = NULL;
+            l->slot[i].last_used_us = l->now_us();
+            return;
+        }
+    struct llm_task *prev = NULL;
+    for (struct llm_task *q = l->queue_head; q; prev = q, q = q->next)
+        if (q == t) {
+            *(prev ? &prev->next : &l->queue_head) = q->next;
+            if (l->queue_tail == q)
+                l->queue_tail = prev;
+            l->n_queued--;
+            return;
+        }
+    l->stats.n_cancelled--;             // not ours: it had ended already
+}
+
+int32_t llm_n_busy(const struct llm *l)
+{
+    int32_t n = 0;
+    for (int32_t i = 0; i < l->n_slots; i++)
+        n += l->slot[i].task != NULL;
+    return n;
+}
+
+/* ---- nbs/llm/16_llm.ipynb § One step ---- */
+
+struct step {
+    int32_t n, token[LLM_BATCH_MAX], pos[LLM_BATCH_MAX], seq[LLM_BATCH_MAX];
+    int8_t out[LLM_BATCH_MAX];
+};
+
+static void step_add(struct step *b, struct llm_slot *s, int32_t seq, int32_t token, int8_t out)
+{
+    b->token[b->n] = token;
+    b->pos[b->n] = s->n_past;
+    b->seq[b->n] = seq;
+    b->out[b->n++] = out;
+    s->tokens[s->n_past++] = token;
+}
+
+static bool generating(const struct llm_slot *s) { return s->task && s->n_prompt_done == s->task->n_prompt; }
+
+static void step_collect(struct llm *l, struct step *b)
+{
+    b->n = 0;
+    for (int32_t i = 0; i < l->n_slots; i++)
+        l->slot[i].i_batch = -1;
+    for (int32_t i = 0; i < l->n_slots; i++)
+        if (generating(&l->slot[i]) && !l->slot[i].task->paused) {
+            l->slot[i].i_batch = b->n;
+            step_add(b, &l->slot[i], i, l->slot[i].sampled, LLAMA_OUTPUT_LOGITS);
+        }
+    for (int32_t i = 0; i < l->n_slots; i++) {
+        struct llm_slot *s = &l->slot[i];
+        if (!s->task || generating(s))
+            continue;
+        while (s->n_prompt_done < s->task->n_prompt && b->n < l->params.n_batch) {
+            bool last = s->n_prompt_done + 1 == s->task->n_prompt;
+            s->i_batch = b->n;
+            step_add(b, s, i, s->task->prompt[s->n_prompt_done++],
+                     s->task->embedding ? LLAMA_OUTPUT_EMBD : last ? LLAMA_OUTPUT_LOGITS : 0);
+        }
+    }
+}
+
+/* ---- nbs/llm/16_llm.ipynb § After the batch ---- */
+
+static void slot_finish(struct llm *l, struct llm_slot *s, enum llm_stop_type why)
+{
+    struct llm_task *t = s->task;
+    t->stop_type = why;
+    t->n_past = s->n_past;
+    t->t_end_us = l->now_us();
+    s->task = NULL;
+    s->last_used_us = t->t_end_us;
+    l->stats.n_predicted += (uint64_t)t->n_decoded;
+    if (t->t_prompt_us)
+        l->stats.predicted_us += t->t_end_us - t->t_prompt_us;
+    if (t->cb->on_done)
+        t->cb->on_done(t);
+}
+
+static int32_t slot_sample(struct llm *l, struct llm_slot *s)
+{
+    float *logits = llama_get_logits_ith(l->ctx, s->i_batch);
+    if (s->task->ignore_eos)
+        for (int32_t i = 0; i < l->n_eog; i++)
+            logits[l->eog[i]] = -__builtin_inff();
+    int32_t token = llama_sampler_sample(&s->sampler, logits);
+    llama_sampler_accept(&s->sampler, token);
+    return token;
+}
+
+static void slot_token(struct llm *l, struct llm_slot *s, int32_t token)
+{
+    struct llm_task *t = s->task;
+    s->sampled = token;
+    t->n_decoded++;
+    t->n_past = s->n_past;
+
+    int32_t n = llama_token_to_piece(&l->vocab, token, l->piece, l->piece_cap, 0, false);
+    if (n < 0)
+        n = 0;
+    t->has_new_line |= memchr(l->piece, '\n', (size_t)n) != NULL;
+
+    const char *text;
+    size_t len;
+    int word = 0;
+    enum llm_stop_type stop = LLM_STOP_NONE;
+    switch (text_stream_add(&t->text, l->piece, (size_t)n, t->stop, t->n_stop, &text, &len, &word)) {
+    case TEXT_NO_MEMORY:
+        t->error = "out of memory for the generated text";
+        slot_finish(l, s, LLM_STOP_ERROR);
+        return;
+    case TEXT_STOPPED:
+        t->stopping_word = t->stop[word];
+        stop = LLM_STOP_WORD;
+        break;
+    case TEXT_MORE:
+        if (t->n_predict >= 0 && t->n_decoded >= t->n_predict)
+            stop = LLM_STOP_LIMIT;
+        if (s->n_past >= l->n_ctx_slot) {
+            stop = LLM_STOP_LIMIT;
+            t->truncated = true;
+        }
+        if (llama_vocab_is_eog(&l->vocab, token))
+            stop = LLM_STOP_EOS;
+        if (stop != LLM_STOP_NONE && len == 0)
+            text_stream_flush(&t->text, &text, &len);
+        break;
+    }
+    if (t->cb->on_token)
+        t->cb->on_token(t, token, text, len);
+    if (s->task == t && stop != LLM_STOP_NONE)       // the callback may have cancelled it
+        slot_finish(l, s, stop);
+}
+
+static void slot_after_batch(struct llm *l, struct llm_slot *s)
+{
+    struct llm_task *t = s->task;
+    if (s->n_prompt_done < t->n_prompt)
+        return;                                      // more prompt in the next step
+    if (!t->t_prompt_us) {
+        t->t_prompt_us = l->now_us();
+        l->stats.prompt_us += t->t_prompt_us - t->t_start_us;
+        l->stats.n_prompt_tokens += (uint64_t)(t->n_prompt - t->n_cached);
+    }
+    if (t->embedding) {
+        t->embedding_out = llama_get_embeddings_seq(l->ctx, (int32_t)(s - l->slot));
+        slot_finish(l, s, LLM_STOP_NONE);
+    } else if (t->n_predict == 0) {
+        slot_finish(l, s, LLM_STOP_LIMIT);
+    } else {
+        slot_token(l, s, slot_sample(l, s));
+    }
+}
+
+static void step_failed(struct llm *l, int result)
+{
+    for (int32_t i = 0; i < l->n_slots; i++) {
+        struct llm_slot *s = &l->slot[i];
+        if (!s->task)
+            continue;
+        s->task->error = result == LLAMA_DECODE_NO_SPACE ? "context size has been exceeded" : "the batch could not be decoded";
+        llama_kv_seq_rm(l->ctx, i, -1, -1);
+        s->n_past = 0;
+        slot_finish(l, s, LLM_STOP_ERROR);
+    }
+}
+
+bool llm_step(struct llm *l)
+{
+    static struct step b;
+    if (!l->model)
+        return false;
+    start_waiting(l);
+    step_collect(l, &b);
+    if (b.n == 0)
+        return false;
+
+    struct llama_batch batch = { b.n, b.token, b.pos, b.seq, b.out };
+    int r = llama_decode(l->ctx, &batch);
+    l->stats.n_decode++;
+    l->stats.n_busy_slots += (uint64_t)llm_n_busy(l);
+    if (r != LLAMA_DECODE_OK) {
+        step_failed(l, r);
+        return true;
+    }
+    for (int32_t i = 0; i < l->n_slots; i++)
+        if (l->slot[i].task && l->slot[i].i_batch >= 0)
+            slot_after_batch(l, &l->slot[i]);
+    return true;
+}
+
+/* ---- nbs/llm/16_llm.ipynb § Loading ---- */
+
+static bool make_context(struct llm *l, int32_t n_ctx, struct arena *region, char *err, size_t err_cap)
+{
+    size_t mark = region->used;
+    struct llama_context_params p = {
+        .n_ctx = n_ctx * l->n_slots, .n_batch = l->params.n_batch, .n_seq_max = l->n_slots,
+        .embeddings = l->params.embeddings, .pooling = l->params.pooling,
+    };
+    l->ctx = llama_init_from_model(l->model, p, region, err, err_cap);
+    for (int32_t i = 0; l->ctx && i < l->n_slots; i++) {
+        l->slot[i] = (struct llm_slot){ .i_batch = -1 };
+        l->slot[i].tokens = arena_alloc(region, (size_t)n_ctx * sizeof(int32_t), 16);
+        if (!l->slot[i].tokens) {
+            snprintf(err, err_cap, "no memory for the token lists of %d slots", (int)l->n_slots);
+            l->ctx = NULL;
+        }
+    }
+    if (!l->ctx)
+        region->used = mark;
+    l->n_ctx_slot = n_ctx;
+    return l->ctx != NULL;
+}
+
+static bool prepare_vocab(struct llm *l, struct arena *region)
+{
+    int32_t n = l->model->hparams.n_vocab;
+    size_t longest = 16, len;
+    l->n_eog = 0;
+    for (int32_t i = 0; i < n; i++) {
+        llama_vocab_get_text(&l->vocab, i, &len);
+        longest = len > longest ? len : longest;
+        if (llama_vocab_is_eog(&l->vocab, i) && l->n_eog < LLM_EOG_MAX)
+            l->eog[l->n_eog++] = i;
+    }
+    l->piece_cap = (int32_t)longest + 1;
+    l->piece = arena_alloc(region, (size_t)l->piece_cap, 1);
+    l->cand = arena_alloc(region, (size_t)n * sizeof(struct llama_token_data), 16);
+    const char *tmpl;
+    l->chat_template = NULL;
+    if (gguf_str(&l->gguf, "tokenizer.chat_template", &tmpl, &len)) {
+        char *copy = arena_alloc(region, len + 1, 1);
+        if (!copy)
+            return false;
+        memcpy(copy, tmpl, len);
+        copy[len] = 0;
+        l->chat_template = copy;
+    }
+    return l->piece && l->cand;
+}
+
+bool llm_load(struct llm *l, const void *data, size_t size, const struct llm_params *p,
+              struct arena *region, uint64_t (*now_us)(void), char *err, size_t err_cap)
+{
+    memset(l, 0, sizeof *l);
+    l->params = *p;
+    l->now_us = now_us;
+    l->n_slots = p->n_parallel ? p->n_parallel : 4;
+    l->params.n_batch = p->n_batch ? p->n_batch : 64;
+    if (l->n_slots < 1 || l->n_slots > LLM_SLOTS_MAX || l->params.n_batch < l->n_slots || l->params.n_batch > LLM_BATCH_MAX) {
+        snprintf(err, err_cap, "parallel must be 1..%d and batch_size parallel..%d", LLM_SLOTS_MAX, LLM_BATCH_MAX);
+        return false;
+    }
+    struct llama_model *m;
+    if (gguf_open(&l->gguf, data, size, err, err_cap) != GGUF_OK || !(m = llama_model_load(&l->gguf, region, err, err_cap)) ||
+        !llama_vocab_load(&l->vocab, &l->gguf, region, err, err_cap))
+        return false;
+    if (llama_vocab_n_tokens(&l->vocab) != m->hparams.n_vocab) {
+        snprintf(err, err_cap, "the vocabulary has %d tokens, the embedding matrix %d rows",
+                 (int)llama_vocab_n_tokens(&l->vocab), (int)m->hparams.n_vocab);
+        return false;
+    }
+    l->model = m;
+    bool ok = prepare_vocab(l, region);
+    if (!ok)
+        snprintf(err, err_cap, "no memory for the sampler's scratch");
+    int32_t n_ctx = p->n_ctx ? p->n_ctx : m->hparams.n_ctx_train;
+    while (ok && !(ok = make_context(l, n_ctx, region, err, err_cap)) && !p->n_ctx && n_ctx > 64) {
+        n_ctx /= 2;
+        ok = true;
+    }
+    if (!ok)
+        l->model = NULL;
+    return ok;
+}
