@@ -20,7 +20,7 @@ bool backtrace_next(struct backtrace *b, uint32_t *return_address)
     *return_address = word_at(b->mem + (at - b->low) + 4);
     if (*return_address == 0)
         return false;
-    b->ebp = caller > at ? caller : 0;          /* a stack grows down: callers lie higher */
+    b->ebp = caller > at ? caller : 0;        /* a stack grows down: callers lie higher */
     return true;
 }
 

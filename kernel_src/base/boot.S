@@ -3,8 +3,9 @@
 /* ---- nbs/base/01_boot.ipynb § The header ---- */
 
 /* base/boot.S: the first instructions after the boot loader.
- * Owns the Multiboot header, the stack and the GDT. Enters kernel_main in 32-bit protected mode,
- * interrupts off, flat segments, SSE (and AVX where there is any) switched on. */
+ * Owns the Multiboot header, the stack and the GDT. Enters kernel_main in 32-bit
+ * protected mode, interrupts off, flat segments, SSE (and AVX where there is any)
+ * switched on. */
 #include "base/multiboot.h"
 
 #define HEADER_FLAGS (MULTIBOOT_PAGE_ALIGN | MULTIBOOT_MEMORY_INFO)
@@ -95,7 +96,7 @@ _start:
     fninit
 
     test $(1 << 26), %ecx               /* CPUID.1:ECX.XSAVE */
-    jz boot_enter
+    jz .Lenter
     or $(1 << 18), %eax                 /* OSXSAVE: XSETBV, XGETBV and AVX may be used */
     mov %eax, %cr4
     mov $0xd, %eax
@@ -107,21 +108,22 @@ _start:
     xor %ecx, %ecx
     xsetbv
 
-boot_enter:
+.Lenter:
     mov $STACK_CANARY, %eax
     mov %eax, stack_bottom
     mov %eax, stack_bottom + 4
     mov %eax, stack_bottom + 8
     mov %eax, stack_bottom + 12
     xor %ebp, %ebp                      /* the end of every backtrace */
-    sub $12, %esp                       /* ESP is 16-byte aligned where the argument lies */
+    sub $12, %esp                     /* ESP is 16-byte aligned where the argument lies */
     push %edi
     call kernel_main
     .size _start, . - _start
 
 /* ---- nbs/base/01_boot.ipynb § Refusing in plain view ---- */
 
-/* Too early for anything else: the message in ESI goes straight to COM1 and to the screen. */
+/* Too early for anything else: the message in ESI goes straight to COM1 and to the
+ * screen. */
     .type boot_refuse, @function
 boot_refuse:
     mov $0xb8000, %edi

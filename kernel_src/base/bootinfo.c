@@ -2,8 +2,8 @@
 
 /* ---- nbs/base/01_boot.ipynb § What the loader knows ---- */
 
-/* base/bootinfo.c: reads the Multiboot information structure (section 3.3). Pure but for the
- * global. The loader is trusted to give true addresses, not to respect our limits. */
+/* base/bootinfo.c: reads the Multiboot information structure (section 3.3). Pure but for
+ * the global. The loader is trusted to give true addresses, not to respect our limits. */
 #include "base/bootinfo.h"
 
 struct boot_info boot_info;
@@ -30,7 +30,8 @@ static const char *text_copy(struct boot_info *info, uint32_t address)
     return to;
 }
 
-static void region_add(struct boot_info *info, uint64_t base, uint64_t size, uint32_t type)
+static void region_add(struct boot_info *info, uint64_t base, uint64_t size,
+                       uint32_t type)
 {
     if (info->n_regions == BOOT_REGIONS_MAX) {
         info->n_dropped++;
@@ -49,7 +50,8 @@ static void read_memory_map(struct boot_info *info, const struct multiboot_info 
         const struct multiboot_mmap *m = physical(mbi->mmap_addr + at);
         region_add(info, (uint64_t)m->base_high << 32 | m->base_low,
                    (uint64_t)m->length_high << 32 | m->length_low, m->type);
-        if (m->size > mbi->mmap_length - at - 4)     /* a last entry that runs over the end */
+        /* a last entry that runs over the end */
+        if (m->size > mbi->mmap_length - at - 4)
             break;
         at += m->size + 4;
     }

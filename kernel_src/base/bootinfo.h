@@ -3,10 +3,10 @@
 /* ---- nbs/base/01_boot.ipynb § What the loader knows ---- */
 
 /* base/bootinfo.h: what the loader told us, in our own words and our own memory.
- * Strings are copied here, so that only the modules' bytes stay where the loader put them: RAM
- * from kernel_start to kernel_end and every module must be spared, all else of type
- * BOOT_REGION_RAM is free. Filled once by kernel_main before any INITCALL, then only read.
- * twin: bootinfo.c */
+ * Strings are copied here, so that only the modules' bytes stay where the loader put
+ * them: RAM from kernel_start to kernel_end and every module must be spared, all else of
+ * type BOOT_REGION_RAM is free. Filled once by kernel_main before any INITCALL, then only
+ * read. twin: bootinfo.c */
 #pragma once
 #include "base/multiboot.h"
 #include <stddef.h>
@@ -14,7 +14,7 @@
 
 #define BOOT_MODULES_MAX  8
 #define BOOT_REGIONS_MAX  32
-#define BOOT_TEXT_MAX     4096           /* command line and all module strings together */
+#define BOOT_TEXT_MAX     4096          /* command line and all module strings together */
 
 enum { BOOT_REGION_RAM = 1 };            /* other types: keep away */
 
@@ -28,7 +28,7 @@ struct boot_info {
     struct boot_module modules[BOOT_MODULES_MAX];
     int n_regions;
     struct boot_region regions[BOOT_REGIONS_MAX];
-    uint32_t n_dropped;                  /* modules, regions, strings that found no room */
+    uint32_t n_dropped;                 /* modules, regions, strings that found no room */
     uint32_t text_used;
     char text[BOOT_TEXT_MAX];
 };

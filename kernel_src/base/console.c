@@ -3,9 +3,9 @@
 /* ---- nbs/base/01_boot.ipynb § The serial port ---- */
 
 /* base/console.c: the serial port and the screen.
- * COM1 is a 16550 UART, 9600 baud, 8 data bits, no parity, 1 stop bit. The screen is VGA text mode
- * 3, 80 columns by 25 rows, and scrolls by moving the window that the CRT controller shows over
- * its 32 KiB of text memory. Either may be missing. */
+ * COM1 is a 16550 UART, 9600 baud, 8 data bits, no parity, 1 stop bit. The screen is VGA
+ * text mode 3, 80 columns by 25 rows, and scrolls by moving the window that the CRT
+ * controller shows over its 32 KiB of text memory. Either may be missing. */
 #include "base/console.h"
 #include "base/io.h"
 
@@ -21,8 +21,8 @@ enum uart_register {
 };
 enum {
     UART_LCR_8N1 = 0x03, UART_LCR_DLAB = 0x80,
-    UART_FCR_ON = 0x07,                  /* FIFOs on and emptied, interrupt at the first byte */
-    UART_MCR_ON = 0x0b,                  /* DTR, RTS, and OUT2, which lets interrupts through */
+    UART_FCR_ON = 0x07,            /* FIFOs on and emptied, interrupt at the first byte */
+    UART_MCR_ON = 0x0b,            /* DTR, RTS, and OUT2, which lets interrupts through */
     UART_LSR_DATA = 0x01, UART_LSR_THRE = 0x20, UART_LSR_TEMT = 0x40,
 };
 
@@ -48,7 +48,7 @@ static void uart_init(void)
 #define CONSOLE_QUEUE   8192             /* a power of two */
 #define CONSOLE_BURST   256              /* bytes that one poll sends at most */
 #ifndef CONSOLE_SYNC
-#define CONSOLE_SYNC    0                /* 1: wait for the line at every write, to debug a hang */
+#define CONSOLE_SYNC    0       /* 1: wait for the line at every write, to debug a hang */
 #endif
 
 static struct {
@@ -115,7 +115,7 @@ CONSOLE_INPUT(uart_getc);
 #define VGA_TEXT        ((volatile uint16_t *)0xb8000)
 #define VGA_COLS        80
 #define VGA_ROWS        25
-#define VGA_LINES       (0x8000 / 2 / VGA_COLS)     /* lines that text memory has room for */
+#define VGA_LINES       (0x8000 / 2 / VGA_COLS)  /* lines that text memory has room for */
 #define VGA_BLANK       0x0720                      /* a space, light grey on black */
 #define VGA_CRTC        0x3d4
 
@@ -124,7 +124,7 @@ enum { CRTC_START_HIGH = 0x0c, CRTC_START_LOW, CRTC_CURSOR_HIGH, CRTC_CURSOR_LOW
 static struct {
     bool present;
     int top;                     /* line of text memory shown as the screen's first */
-    int row, col;                /* cursor, on the screen; col may be VGA_COLS: wrap is due */
+    int row, col;            /* cursor, on the screen; col may be VGA_COLS: wrap is due */
     int utf8_left;               /* continuation bytes still to be skipped */
 } vga;
 
@@ -161,7 +161,7 @@ static void vga_init(void)
 
 static void vga_scroll(void)
 {
-    if (vga.top + VGA_ROWS == VGA_LINES) {          /* the window is at the end: copy back */
+    if (vga.top + VGA_ROWS == VGA_LINES) {       /* the window is at the end: copy back */
         for (int i = 0; i < (VGA_ROWS - 1) * VGA_COLS; i++)
             VGA_TEXT[i] = VGA_TEXT[(vga.top + 1) * VGA_COLS + i];
         vga.top = 0;

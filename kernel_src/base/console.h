@@ -2,9 +2,9 @@
 
 /* ---- nbs/base/01_boot.ipynb § The serial port ---- */
 
-/* base/console.h: text out to COM1 and to the VGA screen, bytes in from COM1 and the keyboard.
- * Neither blocks: output waits in a queue that a POLL empties at the line's own pace.
- * Sources of input join the linker set console_input. */
+/* base/console.h: text out to COM1 and to the VGA screen, bytes in from COM1 and the
+ * keyboard. Neither blocks: output waits in a queue that a POLL empties at the line's own
+ * pace. Sources of input join the linker set console_input. */
 #pragma once
 #include "base/kernel.h"
 #include <stddef.h>

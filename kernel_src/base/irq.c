@@ -2,14 +2,15 @@
 
 /* ---- nbs/base/03_traps.ipynb § Interrupts ---- */
 
-/* base/irq.c: two 8259 PICs (Intel 8259A data sheet), chained on line 2, in front of the handlers.
- * Also the idle hook: sleep, but never through an interrupt that has just come. */
+/* base/irq.c: two 8259 PICs (Intel 8259A data sheet), chained on line 2, in front of the
+ * handlers. Also the idle hook: sleep, but never through an interrupt just come. */
 #include "base/irq.h"
 #include "base/io.h"
 #include "base/kernel.h"
 #include "base/panic.h"
 #include "base/stdio.h"
 #include "base/traps.h"
+#include <cpuid.h>
 
 #define PIC_CASCADE  2
 #define PIC_ELCR     0x4d0               /* edge/level register, one bit for each line */
@@ -26,7 +27,7 @@ volatile uint32_t irq_count;
 
 static void pic_init(int pic, uint8_t vector, uint8_t cascade)
 {
-    outb(pic, PIC_ICW1);                 /* start; three more words follow on the data port */
+    outb(pic, PIC_ICW1);             /* start; three more words follow on the data port */
     outb(pic + 1, vector);
     outb(pic + 1, cascade);
     outb(pic + 1, PIC_ICW4_8086);
@@ -39,7 +40,8 @@ static void pic_unmask(int irq)
     outb(port, inb(port) & ~(1 << irq % 8));
 }
 
-/* Lines 7 and 15 also stand for "the request went away before you asked": not in service then. */
+/* Lines 7 and 15 also stand for "the request went away before you asked": not in service
+ * then. */
 IRQ_HANDLER static bool pic_spurious(uint32_t irq)
 {
     int pic = irq < 8 ? PIC1 : PIC2;
@@ -91,9 +93,9 @@ void irq_set_level(int irq)
     outb(port, inb(port) | 1 << irq % 8);
 }
 
-/* Sleep until the next interrupt, unless one came since we were last here: then the polls that
- * just ran may have missed what it brought. `sti` takes effect one instruction late, so nothing
- * gets between it and `hlt`. */
+/* Sleep until the next interrupt, unless one came since we were last here: then the polls
+ * that just ran may have missed what it brought. `sti` takes effect one instruction late,
+ * so nothing gets between it and `hlt`. */
 static void irq_idle(void)
 {
     static uint32_t seen;
@@ -104,11 +106,36 @@ static void irq_idle(void)
     __asm__ volatile("sti");
 }
 
+#define CPUID_APIC        (1u << 9)      /* leaf 1, EDX */
+#define APIC_BASE_MSR     0x1b
+#define APIC_ENABLED      (1u << 11)
+#define APIC_SPURIOUS     0xf0           /* registers: byte offsets from the base */
+#define APIC_LINT0        0x350
+#define APIC_SOFT_ENABLE  0x100
+#define APIC_EXTINT       0x700          /* the vector comes from the 8259; not masked */
+#define APIC_VECTOR       (TRAP_IRQ_BASE + 15)
+
+/* A CPU with a local APIC hears the 8259 only through the APIC's input LINT0. */
+static void apic_let_through(void)
+{
+    uint32_t eax, ebx, ecx, edx, base, high;
+    __cpuid(1, eax, ebx, ecx, edx);
+    if (!(edx & CPUID_APIC))
+        return;
+    __asm__ volatile("rdmsr" : "=a"(base), "=d"(high) : "c"(APIC_BASE_MSR));
+    if (!(base & APIC_ENABLED))
+        return;
+    volatile uint32_t *apic = (volatile uint32_t *)(uintptr_t)(base & ~0xfffu);
+    apic[APIC_SPURIOUS / 4] = APIC_SOFT_ENABLE | APIC_VECTOR;
+    apic[APIC_LINT0 / 4] = APIC_EXTINT;
+}
+
 static void irq_init(void)
 {
     pic_init(PIC1, TRAP_IRQ_BASE, 1 << PIC_CASCADE);
     pic_init(PIC2, TRAP_IRQ_BASE + 8, PIC_CASCADE);
     pic_unmask(PIC_CASCADE);
+    apic_let_through();
     kernel_idle = irq_idle;
     __asm__ volatile("sti");
 }

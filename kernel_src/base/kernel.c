@@ -2,8 +2,8 @@
 
 /* ---- nbs/base/01_boot.ipynb § kernel_main ---- */
 
-/* base/kernel.c: the life of the kernel: initialise every layer in order, then ask each for work,
- * for ever. It knows none of them by name. */
+/* base/kernel.c: the life of the kernel: initialise every layer in order, then ask each
+ * for work, for ever. It knows none of them by name. */
 #include "base/kernel.h"
 #include "base/bootinfo.h"
 #include "base/console.h"
@@ -68,16 +68,16 @@ static void report_memory(void)
 static void boot_report(void)
 {
     console_puts("[boot] cllm at ");
-    console_hex((uint32_t)(uintptr_t)kernel_start);
+    console_hex(address_of(kernel_start));
     console_puts("..");
-    console_hex((uint32_t)(uintptr_t)kernel_end);
+    console_hex(address_of(kernel_end));
     console_puts(", loaded by ");
     console_puts(*boot_info.loader ? boot_info.loader : "a nameless loader");
     console_puts(boot_xcr0 & 4 ? "; SSE2 and AVX on\n" : "; SSE2 on\n");
     report_memory();
     for (int i = 0; i < boot_info.n_modules; i++) {
         say("[boot] module ", (uint32_t)i, ": ");
-        console_hex((uint32_t)(uintptr_t)boot_info.modules[i].data);
+        console_hex(address_of(boot_info.modules[i].data));
         say(", ", boot_info.modules[i].size, " bytes, \"");
         console_puts(boot_info.modules[i].cmdline);
         console_puts("\"\n");

@@ -6,10 +6,13 @@
 #include "base/keyboard.h"
 
 enum { KEY_RELEASED = 0x80, KEY_EXTENDED = 0xe0, KEY_CTRL = 0x1d, KEY_SHIFT_LEFT = 0x2a,
-       KEY_SHIFT_RIGHT = 0x36, KEY_CAPS = 0x3a, KEY_SLASH = 0x35, KEY_ENTER = 0x1c, KEYS = 0x3a };
+       KEY_SHIFT_RIGHT = 0x36, KEY_CAPS = 0x3a, KEY_SLASH = 0x35, KEY_ENTER = 0x1c,
+       KEYS = 0x3a };
 
-static const char plain[KEYS + 1] = "\0\0331234567890-=\b\tqwertyuiop[]\n\0asdfghjkl;'`\0\\zxcvbnm,./\0*\0 ";
-static const char shifted[KEYS + 1] = "\0\033!@#$%^&*()_+\b\tQWERTYUIOP{}\n\0ASDFGHJKL:\"~\0|ZXCVBNM<>?\0*\0 ";
+static const char plain[KEYS + 1] =
+    "\0\0331234567890-=\b\tqwertyuiop[]\n\0asdfghjkl;'`\0\\zxcvbnm,./\0*\0 ";
+static const char shifted[KEYS + 1] =
+    "\0\033!@#$%^&*()_+\b\tQWERTYUIOP{}\n\0ASDFGHJKL:\"~\0|ZXCVBNM<>?\0*\0 ";
 
 int keyboard_decode(struct keyboard *k, uint8_t code)
 {

@@ -11,5 +11,6 @@
 
 struct keyboard { bool shift, ctrl, caps, extended; };
 
-/* The character that `code` types, or -1: a release, a modifier, a key without a character. */
+/* The character that `code` types, or -1: a release, a modifier, a key without a
+ * character. */
 int keyboard_decode(struct keyboard *k, uint8_t code);

@@ -3,17 +3,18 @@
 /* ---- nbs/base/01_boot.ipynb § The header ---- */
 
 /* base/multiboot.h: what a Multiboot 1 loader and a kernel say to each other.
- * The numbers and the names are those of the Multiboot Specification 0.6.96, sections 3.1 to 3.3.
- * Read by boot.S (the numbers) and bootinfo.c (the structures). */
+ * The numbers and the names are those of the Multiboot Specification 0.6.96, sections 3.1
+ * to 3.3. Read by boot.S (the numbers) and bootinfo.c (the structures). */
 #pragma once
 
 #define MULTIBOOT_HEADER_MAGIC      0x1badb002   /* in our file: "load me" */
-#define MULTIBOOT_BOOTLOADER_MAGIC  0x2badb002   /* in EAX at entry: "a Multiboot loader was here" */
-#define MULTIBOOT_SEARCH            8192         /* the header lies in this many first bytes */
+#define MULTIBOOT_BOOTLOADER_MAGIC  0x2badb002   /* in EAX at entry: "I was here" */
+#define MULTIBOOT_SEARCH            8192        /* the header lies in these first bytes */
 #define MULTIBOOT_PAGE_ALIGN        0x00000001   /* put modules on page boundaries */
 #define MULTIBOOT_MEMORY_INFO       0x00000002   /* tell us about memory */
 
-#define MULTIBOOT_INFO_MEMORY       0x00000001   /* which fields of multiboot_info are filled in */
+/* Which fields of multiboot_info are filled in. */
+#define MULTIBOOT_INFO_MEMORY       0x00000001
 #define MULTIBOOT_INFO_CMDLINE      0x00000004
 #define MULTIBOOT_INFO_MODS         0x00000008
 #define MULTIBOOT_INFO_MEM_MAP      0x00000040

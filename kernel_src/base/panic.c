@@ -2,8 +2,9 @@
 
 /* ---- nbs/base/03_traps.ipynb § Backtrace ---- */
 
-/* base/panic.c: the last words. Uses nothing that could be broken by what went wrong: no heap, no
- * interrupts, only the console. A fault while panicking prints one line and leaves. */
+/* base/panic.c: the last words. Uses nothing that could be broken by what went wrong: no
+ * heap, no interrupts, only the console. A fault while panicking prints one line and
+ * leaves. */
 #include "base/backtrace.h"
 #include "base/console.h"
 #include "base/kernel.h"
@@ -14,7 +15,7 @@
 
 #define BACKTRACE_LINES_MAX 24
 
-extern const uint32_t ksyms_begin[] __attribute__((weak));      /* made by the second link */
+extern const uint32_t ksyms_begin[] __attribute__((weak));   /* made by the second link */
 
 static const char *symbol(uint32_t address, uint32_t *offset)
 {
@@ -23,20 +24,21 @@ static const char *symbol(uint32_t address, uint32_t *offset)
     return ksyms_find(ksyms_begin, address, offset);
 }
 
-/* A return address lies behind its call, perhaps already in the next function: look one back. */
+/* A return address lies behind its call, perhaps already in the next function: look one
+ * back. */
 static void print_location(uint32_t address, uint32_t back, uint32_t times)
 {
     uint32_t offset = 0;
     const char *name = symbol(address - back, &offset);
-    kprintf("[panic]   0x%08x %s+0x%x", (unsigned)address, name ? name : "?",
+    kprintf("[panic]   0x%08x %s+0x%x", address, name ? name : "?",
             (unsigned)(name ? offset + back : 0));
-    kprintf(times > 1 ? "  (%u times)\n" : "\n", (unsigned)times);
+    kprintf(times > 1 ? "  (%u times)\n" : "\n", times);
 }
 
 /* The return address of a function that was stopped without a frame; 0 if it has one. */
 static uint32_t unframed_return(uint32_t eip, uint32_t esp)
 {
-    uint32_t offset, low = (uint32_t)(uintptr_t)stack_bottom, word = 0;
+    uint32_t offset, low = address_of(stack_bottom), word = 0;
     if (!symbol(eip, &offset) || esp % 4 || esp < low || esp - low > STACK_SIZE - 8)
         return 0;
     int above = backtrace_unframed((const uint8_t *)(uintptr_t)(eip - offset), offset);
@@ -47,8 +49,8 @@ static uint32_t unframed_return(uint32_t eip, uint32_t esp)
 
 static void print_backtrace(uint32_t eip, uint32_t esp, uint32_t ebp)
 {
-    struct backtrace b = {(const uint8_t *)stack_bottom, (uint32_t)(uintptr_t)stack_bottom,
-                          (uint32_t)(uintptr_t)stack_top, ebp};
+    struct backtrace b = {(const uint8_t *)stack_bottom, address_of(stack_bottom),
+                          address_of(stack_top), ebp};
     uint32_t last = eip, back = 0, times = 1, next, lines = 0, more = 0;
     uint32_t extra = unframed_return(eip, esp);
     while (extra || backtrace_next(&b, &next)) {
@@ -68,7 +70,7 @@ static void print_backtrace(uint32_t eip, uint32_t esp, uint32_t ebp)
         times = back = 1;
     }
     if (more)
-        kprintf("[panic]   ... %u more ...\n", (unsigned)more);
+        kprintf("[panic]   ... %u more ...\n", more);
     print_location(last, back, times);
 }
 
@@ -94,7 +96,8 @@ _Noreturn void panic(const char *fmt, ...)
     va_end(ap);
     kprintf("\n[panic] backtrace\n");
     const uint32_t *frame = __builtin_frame_address(0);
-    print_backtrace(frame[1] - 1, 0, frame[0]);     /* the caller's frame: panic itself is known */
+    /* the caller's frame: panic itself is known */
+    print_backtrace(frame[1] - 1, 0, frame[0]);
     kernel_exit(KERNEL_EXIT_PANIC);
 }
 
@@ -105,12 +108,12 @@ _Noreturn void panic_trap(const struct trap_frame *f, uint32_t esp, const char *
     uint32_t cr2;
     __asm__ volatile("mov %%cr2, %0" : "=r"(cr2));
     panic_begin();
-    kprintf("[panic] %s (vector %u, error 0x%x)\n", what, (unsigned)f->vector,
-            (unsigned)f->error);
-    kprintf("[panic] eax %08x  ebx %08x  ecx %08x  edx %08x  cr2 %08x\n", (unsigned)f->eax,
-            (unsigned)f->ebx, (unsigned)f->ecx, (unsigned)f->edx, (unsigned)cr2);
-    kprintf("[panic] esi %08x  edi %08x  ebp %08x  esp %08x  eflags %08x\n", (unsigned)f->esi,
-            (unsigned)f->edi, (unsigned)f->ebp, (unsigned)esp, (unsigned)f->eflags);
+    kprintf("[panic] %s (vector %u, error 0x%x)\n", what, f->vector,
+            f->error);
+    kprintf("[panic] eax %08x  ebx %08x  ecx %08x  edx %08x  cr2 %08x\n", f->eax, f->ebx,
+            f->ecx, f->edx, cr2);
+    kprintf("[panic] esi %08x  edi %08x  ebp %08x  esp %08x  eflags %08x\n", f->esi,
+            f->edi, f->ebp, esp, f->eflags);
     kprintf("[panic] backtrace\n");
     print_backtrace(f->eip, esp, f->ebp);
     kernel_exit(KERNEL_EXIT_PANIC);

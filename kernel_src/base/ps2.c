@@ -3,15 +3,16 @@
 /* ---- nbs/base/03_traps.ipynb § Keyboard ---- */
 
 /* base/ps2.c: the keyboard's controller (8042) and the interrupts of both inputs.
- * The handler moves scan codes from the controller into a ring, as it holds only one; console_getc
- * decodes them later. The UART holds 16 bytes itself: its interrupt only ends hlt. */
+ * The handler moves scan codes from the controller into a ring, as it holds only one;
+ * console_getc decodes them later. The UART holds 16 bytes itself: its interrupt only
+ * ends hlt. */
 #include "base/console.h"
 #include "base/io.h"
 #include "base/irq.h"
 #include "base/kernel.h"
 #include "base/keyboard.h"
 
-#define PS2_RING     64                  /* a power of two; more typing than that is lost */
+#define PS2_RING     64                /* a power of two; more typing than that is lost */
 #define PS2_SPIN_MAX 1000
 
 enum { PS2_DATA = 0x60, PS2_STATUS = 0x64, PS2_COMMAND = 0x64 };
@@ -20,7 +21,8 @@ enum { PS2_WRITE_CONFIG = 0x60, PS2_ENABLE = 0xae };
 enum { PS2_CONFIG = 0x65 };              /* interrupt 1, mouse off, translate to set 1 */
 
 static uint8_t ring[PS2_RING];
-static volatile uint32_t ring_in, ring_out;      /* ever counting; the difference is the fill */
+/* ever counting; the difference is the fill */
+static volatile uint32_t ring_in, ring_out;
 
 IRQ_HANDLER static void ps2_irq(void *arg)
 {

@@ -2,8 +2,9 @@
 
 /* ---- nbs/base/01_boot.ipynb § A stack, and what lies beneath it ---- */
 
-/* base/stack.h: the one stack. It grows down from stack_top; its lowest words hold a pattern that
- * kernel_main watches, and below them lies a guard range that nothing may touch. */
+/* base/stack.h: the one stack. It grows down from stack_top; its lowest words hold a
+ * pattern that kernel_main watches, and below them lies a guard range that nothing may
+ * touch. */
 #pragma once
 
 #define STACK_SIZE      0x10000

@@ -2,8 +2,8 @@
 
 /* ---- nbs/base/03_traps.ipynb § Time ---- */
 
-/* base/time.c: the time stamp counter, calibrated by the PIT (Intel 8254 data sheet), and the CMOS
- * clock for the date. PIT channel 0 ticks at TIME_TICK_HZ; channel 2 measures. */
+/* base/time.c: the time stamp counter, calibrated by the PIT (Intel 8254 data sheet), and
+ * the CMOS clock for the date. Channel 0 of the PIT ticks; channel 2 measures. */
 #include "base/time.h"
 #include "base/io.h"
 #include "base/irq.h"
@@ -50,7 +50,8 @@ static struct pit_sample pit_read_sharp(void)
 
 static struct pit_sample first;
 
-/* Runs as early as it can: what the kernel does until time_init is measuring time well spent. */
+/* Runs as early as it can: what the kernel does until time_init is measuring time well
+ * spent. */
 static void pit_start(void)
 {
     outb(PIT_GATE, (inb(PIT_GATE) & ~2) | 1);            /* speaker off, gate open */
@@ -61,10 +62,10 @@ static void pit_start(void)
 }
 INITCALL(12, pit_start);
 
-/* TSC ticks a second; *error_ppm bounds how wrong that is. 0 if the PIT does not count. */
+/* TSC ticks a second; *error_ppm bounds how wrong that is. 0: the PIT does not count. */
 static uint64_t tsc_calibrate(uint32_t *error_ppm)
 {
-    if (inb(PIT_GATE) & PIT_GATE_OUT)                    /* past 0 already, 55 ms ago or more */
+    if (inb(PIT_GATE) & PIT_GATE_OUT)              /* past 0 already, 55 ms ago or more */
         pit_start();
     struct pit_sample a = first, b = pit_read();
     for (int i = 0; a.count - b.count < PIT_SAMPLE; i++) {
@@ -107,11 +108,11 @@ static void time_init(void)
     irq_install(0, tick, NULL);
     kprintf("[time] TSC %u.%03u MHz, within %u ppm; %d ticks a second\n",
             (unsigned)(time_tsc_hz / 1000000), (unsigned)(time_tsc_hz / 1000 % 1000),
-            (unsigned)error_ppm, TIME_TICK_HZ);
+            error_ppm, TIME_TICK_HZ);
 }
 INITCALL(20, time_init);
 
-#define RTC_RESYNC_US 60000000ull        /* a TSC that is 500 ppm off is 30 ms off by then */
+#define RTC_RESYNC_US 60000000ull     /* a TSC that is 500 ppm off is 30 ms off by then */
 #define RTC_TRIES     1000
 
 enum { CMOS_INDEX = 0x70, CMOS_DATA = 0x71, CMOS_STATUS_A = 10, CMOS_STATUS_B = 11,
@@ -125,8 +126,8 @@ static uint8_t cmos_read(uint8_t reg)
 
 static struct rtc rtc_read(void)
 {
-    return (struct rtc){cmos_read(0), cmos_read(2), cmos_read(4), cmos_read(7), cmos_read(8),
-                        cmos_read(9), cmos_read(CMOS_STATUS_B)};
+    return (struct rtc){cmos_read(0), cmos_read(2), cmos_read(4), cmos_read(7),
+                        cmos_read(8), cmos_read(9), cmos_read(CMOS_STATUS_B)};
 }
 
 /* Two equal readings outside an update: the clock did not move under our hands. */

@@ -2,8 +2,8 @@
 
 /* ---- nbs/base/03_traps.ipynb § Traps ---- */
 
-/* base/traps.S: one entry for each vector. Each pushes what the CPU did not (an error code, the
- * vector), saves the registers and calls C with a pointer to struct trap_frame. */
+/* base/traps.S: one entry for each vector. Each pushes what the CPU did not (an error
+ * code, the vector), saves the registers and calls C with a struct trap_frame. */
 #include "base/traps.h"
 
     .text

@@ -3,7 +3,7 @@
 /* ---- nbs/base/03_traps.ipynb § Traps ---- */
 
 /* base/traps.h: what the CPU does when it cannot go on, and how interrupts enter C.
- * Vectors 0..31 are the CPU's exceptions, all fatal here. 32..47 are the two PICs' lines. */
+ * Vectors 0..31 are the CPU's exceptions, all fatal here. 32..47: the two PICs' lines. */
 #pragma once
 
 #define TRAP_DOUBLE_FAULT  8
@@ -18,7 +18,7 @@
 /* As traps.S builds it on the stack, lowest address first. */
 struct trap_frame {
     uint32_t edi, esi, ebp, unused_esp, ebx, edx, ecx, eax;     /* pushal */
-    uint32_t vector, error;                                     /* traps.S, the CPU or traps.S */
+    uint32_t vector, error;                              /* traps.S, the CPU or traps.S */
     uint32_t eip, cs, eflags;                                   /* the CPU */
 };
 _Static_assert(sizeof(struct trap_frame) == 52, "traps.S pushes 13 words");
