@@ -74,7 +74,7 @@ enum dhcp_verdict dhcp_parse(struct dhcp_message *m, const uint8_t *data, size_t
     memcpy(m->chaddr, p + DHCP_CHADDR, 6);
     if (!options_parse(m, v))
         return DHCP_BAD_OPTION;
-    uint8_t overload = m->overload;                // RFC 2132 §9.3: 1 file, 2 sname, 3 both
+    uint8_t overload = m->overload;                // RFC 2132 §9.3: 1 file, 2 sname
     if ((overload & 1)
         && !options_parse(m, (struct view){ p + DHCP_FILE, DHCP_COOKIE - DHCP_FILE }))
         return DHCP_BAD_OPTION;
@@ -132,7 +132,7 @@ static void dhcp_ask(struct dhcp *d, enum dhcp_type type, uint64_t now_ms)
     d->sent++;
     d->send(d->ctx, to_server ? d->lease.server : 0xffffffff, m, sizeof m);
 }
-_Static_assert(DHCP_OPTIONS + 3 + 12 + 2 + 5 + 1 <= DHCP_MESSAGE, "the longest message fits");
+_Static_assert(DHCP_OPTIONS + 3 + 12 + 2 + 5 + 1 <= DHCP_MESSAGE, "the longest fits");
 
 static uint32_t dhcp_random(struct dhcp *d)
 {
@@ -159,7 +159,7 @@ static void dhcp_enter(struct dhcp *d, enum dhcp_state state, uint64_t now_ms)
     d->state = state;
     d->tries = 0;
     d->next_ms = now_ms;
-    if (state != DHCP_REQUESTING)                  // an offer and its request share theirs
+    if (state != DHCP_REQUESTING)             // an offer and its request share theirs
         d->xid = dhcp_random(d);
     if (state == DHCP_SELECTING)
         d->started_ms = now_ms;
@@ -294,7 +294,8 @@ static enum dhcp_verdict dhcp_take(struct dhcp *d, const struct dhcp_message *m,
     return DHCP_TAKEN;
 }
 
-enum dhcp_verdict dhcp_input(struct dhcp *d, const uint8_t *data, size_t len, uint64_t now_ms)
+enum dhcp_verdict dhcp_input(struct dhcp *d, const uint8_t *data, size_t len,
+                             uint64_t now_ms)
 {
     struct dhcp_message m;
     enum dhcp_verdict v = dhcp_parse(&m, data, len);

@@ -5,7 +5,7 @@
 /* dhcp.h: a DHCP client (RFC 2131) as a pure state machine.
  *
  * Messages (the payload of UDP, port 68) and a clock go in; messages to port 67 go out
- * through `send`, and `changed` tells of an address won or lost. Neither callback may call
+ * through `send`; `changed` tells of an address won or lost. Neither callback may call
  * back. The first usable offer is taken. What is not here: DHCPDECLINE, DHCPRELEASE,
  * DHCPINFORM, and probing the address before use (see the chapter).
  * twin: dhcp.c (with base/string.c) */
@@ -22,10 +22,11 @@
 
 /* RFC 2131 §2 */
 enum dhcp_field {
-    DHCP_OP = 0, DHCP_HTYPE = 1, DHCP_HLEN = 2, DHCP_HOPS = 3, DHCP_XID = 4, DHCP_SECS = 8,
-    DHCP_FLAGS = 10, DHCP_CIADDR = 12, DHCP_YIADDR = 16, DHCP_SIADDR = 20, DHCP_GIADDR = 24,
-    DHCP_CHADDR = 28, DHCP_SNAME = 44, DHCP_FILE = 108, DHCP_COOKIE = 236, DHCP_OPTIONS = 240,
-    DHCP_MESSAGE = 300,                   // what we send: RFC 1542 §2.1 wants at least this
+    DHCP_OP = 0, DHCP_HTYPE = 1, DHCP_HLEN = 2, DHCP_HOPS = 3, DHCP_XID = 4,
+    DHCP_SECS = 8, DHCP_FLAGS = 10, DHCP_CIADDR = 12, DHCP_YIADDR = 16, DHCP_SIADDR = 20,
+    DHCP_GIADDR = 24, DHCP_CHADDR = 28, DHCP_SNAME = 44, DHCP_FILE = 108,
+    DHCP_COOKIE = 236, DHCP_OPTIONS = 240,
+    DHCP_MESSAGE = 300,                   // what we send; RFC 1542 §2.1 wants this much
 };
 
 /* RFC 2132 */
@@ -87,8 +88,8 @@ struct dhcp {
     enum dhcp_state state;
     uint8_t mac[6];
     uint32_t xid, rng;                          // one xid for each exchange
-    uint32_t tries, naks;                       // naks: refusals since we last had an address
-    uint64_t started_ms, asked_ms, next_ms;     // asked: the first REQUEST of this exchange
+    uint32_t tries, naks;                       // naks: refusals since the last lease
+    uint64_t started_ms, asked_ms, next_ms;     // asked: first REQUEST of this exchange
     uint32_t offered, server;                   // what we are asking for, and whom
     struct dhcp_lease lease;
     uint32_t verdict[DHCP_VERDICT_COUNT];
@@ -102,5 +103,6 @@ struct dhcp {
 void dhcp_init(struct dhcp *d, const uint8_t mac[6], uint32_t seed, dhcp_send send,
                dhcp_changed changed, void *ctx);
 void dhcp_start(struct dhcp *d, uint64_t now_ms);     // sends the first DISCOVER
-enum dhcp_verdict dhcp_input(struct dhcp *d, const uint8_t *data, size_t len, uint64_t now_ms);
+enum dhcp_verdict dhcp_input(struct dhcp *d, const uint8_t *data, size_t len,
+                             uint64_t now_ms);
 void dhcp_tick(struct dhcp *d, uint64_t now_ms);

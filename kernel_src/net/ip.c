@@ -5,8 +5,8 @@
 /* ip.c: Ethernet II, ARP, IPv4, ICMP and UDP, pure. See ip.h for the protocol of its use.
  *
  * Top to bottom: checksum and text, frames, ARP, IPv4 in, IPv4 out, ICMP, UDP. Input is
- * parsed into a small struct of meanings first (eth_parse, arp_parse, ipv4_parse, ...) and
- * acted upon second. Nothing that arrives can make it read outside the frame, loop, or
+ * parsed into a small struct of meanings first (eth_parse, arp_parse, ...) and acted upon
+ * second. Nothing that arrives can make it read outside the frame, loop, or
  * send faster than its rate limits. */
 #include "net/ip.h"
 
@@ -146,7 +146,8 @@ static enum ip_verdict eth_input(struct ip_stack *s, struct view frame)
     return IP_DROP_ETH_TYPE;
 }
 
-enum ip_verdict ip_input(struct ip_stack *s, const uint8_t *frame, size_t len, uint64_t now_ms)
+enum ip_verdict ip_input(struct ip_stack *s, const uint8_t *frame, size_t len,
+                         uint64_t now_ms)
 {
     s->now_ms = now_ms;
     enum ip_verdict v = eth_input(s, (struct view){ frame, len });
@@ -174,7 +175,7 @@ static void eth_end(struct ip_stack *s, size_t payload_len)
 
 enum ip_verdict arp_parse(struct arp *a, struct view packet)
 {
-    const uint8_t *p = view_take(&packet, ARP_PACKET);    // what follows is Ethernet padding
+    const uint8_t *p = view_take(&packet, ARP_PACKET);    // the rest is Ethernet padding
     if (!p)
         return IP_DROP_ARP_SHORT;
     a->op = get_be16(p + ARP_OP);
@@ -313,7 +314,8 @@ static void arp_output(struct ip_stack *s, uint32_t hop, size_t payload_len)
 
 static void arp_hear(struct ip_stack *s, struct arp_entry *e, const uint8_t mac[6])
 {
-    bool asked = e->tries && (e->state == ARP_ASKING || s->now_ms - e->asked_ms < ARP_RETRY_MS);
+    bool open = e->state == ARP_ASKING || s->now_ms - e->asked_ms < ARP_RETRY_MS;
+    bool asked = e->tries && open;
     bool same = e->state == ARP_KNOWN && memcmp(e->mac, mac, 6) == 0;
     if (!asked && !same) {
         arp_ask(s, e);
@@ -372,13 +374,12 @@ void ip_tick(struct ip_stack *s, uint64_t now_ms)
         struct arp_entry *e = &s->arp[i];
         if (e->state == ARP_KNOWN && now_ms - e->known_ms >= ARP_KNOWN_MS) {
             arp_forget(s, e);
-        } else if (e->state == ARP_ASKING && (!e->tries || now_ms - e->asked_ms >= ARP_RETRY_MS)) {
-            if (e->tries < ARP_TRIES_MAX) {
+        } else if (e->state == ARP_ASKING && e->tries < ARP_TRIES_MAX) {
+            if (!e->tries || now_ms - e->asked_ms >= ARP_RETRY_MS)
                 arp_ask(s, e);
-            } else {
-                count(s, IP_ARP_GAVE_UP);
-                arp_forget(s, e);
-            }
+        } else if (e->state == ARP_ASKING && now_ms - e->asked_ms >= ARP_RETRY_MS) {
+            count(s, IP_ARP_GAVE_UP);
+            arp_forget(s, e);
         }
     }
 }
@@ -451,6 +452,8 @@ enum ip_verdict ipv4_input(struct ip_stack *s, struct view packet, bool everybod
     bool offered = !s->addr && !everybody && ip.proto == IP_PROTO_UDP;
     if (!ours && !offered && !ip_is_everybody(s, ip.dst))
         return IP_DROP_OTHER;
+    if (everybody && !ip_is_everybody(s, ip.dst))
+        return IP_DROP_MISMATCH;
     if (!ip_is_source(s, ip.src))
         return IP_DROP_SOURCE;
     if (ip.fragment & (IP_MF | IP_OFFSET))
@@ -474,7 +477,8 @@ static bool ip_emit(struct ip_stack *s, uint8_t proto, uint32_t dst, size_t len)
         return false;
     }
     uint32_t hop = ((dst ^ s->addr) & s->netmask) == 0 ? dst : s->gateway;
-    if (!everybody && (hop == 0 || hop == s->addr || dst >> 28 >= 14 || dst >> 24 == 127)) {
+    bool nowhere = hop == 0 || hop == s->addr || dst >> 28 >= 14 || dst >> 24 == 127;
+    if (!everybody && nowhere) {
         count(s, IP_TX_NO_ROUTE);
         return false;
     }
@@ -608,8 +612,8 @@ bool udp_send(struct ip_stack *s, uint16_t sport, uint32_t dst, uint16_t dport,
     put_be16(p + UDP_LENGTH, (uint16_t)(UDP_HEADER + len));
     put_be16(p + UDP_CHECKSUM, 0);
     memcpy(p + UDP_HEADER, data, len);
-    uint16_t sum = ip_checksum(p, UDP_HEADER + len,
-                               ip_pseudo_sum(s->addr, dst, IP_PROTO_UDP, UDP_HEADER + len));
+    uint32_t pseudo = ip_pseudo_sum(s->addr, dst, IP_PROTO_UDP, UDP_HEADER + len);
+    uint16_t sum = ip_checksum(p, UDP_HEADER + len, pseudo);
     put_be16(p + UDP_CHECKSUM, sum ? sum : 0xffff);
     return ip_emit(s, IP_PROTO_UDP, dst, UDP_HEADER + len);
 }

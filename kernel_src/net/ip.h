@@ -4,7 +4,7 @@
 
 /* ip.h: Ethernet II, ARP, IPv4, ICMP and UDP for one station with one address.
  *
- * Pure: frames and a clock in milliseconds go in, frames come out through the `tx` callback
+ * Pure: frames and a clock in milliseconds go in, frames come out through `tx`
  * (which must not call back). Addresses are uint32_t in host order, 0 meaning none; MAC
  * addresses are 6 bytes. Every frame that comes in ends in exactly one counter of
  * enum ip_verdict. Outgoing packets are never fragmented; incoming fragments are dropped.
@@ -27,8 +27,12 @@ enum ipv4_field {
     IPV4_TTL = 8, IPV4_PROTO = 9, IPV4_CHECKSUM = 10, IPV4_SRC = 12, IPV4_DST = 16,
     IPV4_HEADER = 20,
 };
-enum icmp_field { ICMP_TYPE = 0, ICMP_CODE = 1, ICMP_CHECKSUM = 2, ICMP_REST = 4, ICMP_HEADER = 8 };
-enum udp_field { UDP_SPORT = 0, UDP_DPORT = 2, UDP_LENGTH = 4, UDP_CHECKSUM = 6, UDP_HEADER = 8 };
+enum icmp_field {
+    ICMP_TYPE = 0, ICMP_CODE = 1, ICMP_CHECKSUM = 2, ICMP_REST = 4, ICMP_HEADER = 8,
+};
+enum udp_field {
+    UDP_SPORT = 0, UDP_DPORT = 2, UDP_LENGTH = 4, UDP_CHECKSUM = 6, UDP_HEADER = 8,
+};
 
 #define ETH_MTU          1500
 #define ETH_FRAME_MAX    (ETH_HEADER + ETH_MTU)
@@ -38,8 +42,8 @@ enum udp_field { UDP_SPORT = 0, UDP_DPORT = 2, UDP_LENGTH = 4, UDP_CHECKSUM = 6,
 #define ARP_REQUEST      1
 #define ARP_REPLY        2
 #define ARP_ENTRIES_MAX  32       // neighbours remembered
-#define ARP_WAITING_MAX  8        // packets, for all neighbours together, that wait for ARP
-#define ARP_RETRY_MS     1000     // RFC 1122 §2.3.2.1: at most one request a second and address
+#define ARP_WAITING_MAX  8        // packets, for all neighbours together, awaiting ARP
+#define ARP_RETRY_MS     1000     // RFC 1122 §2.3.2.1: between requests for one address
 #define ARP_TRIES_MAX    3
 #define ARP_REFRESH_MS   45000    // an entry in use is asked for again from here on
 #define ARP_KNOWN_MS     60000    // and forgotten here
@@ -88,6 +92,7 @@ enum udp_field { UDP_SPORT = 0, UDP_DPORT = 2, UDP_LENGTH = 4, UDP_CHECKSUM = 6,
     X(IP_DROP_LENGTH,       "dropped: IPv4 total length") \
     X(IP_DROP_CHECKSUM,     "dropped: IPv4 header checksum") \
     X(IP_DROP_OTHER,        "dropped: packet for another address") \
+    X(IP_DROP_MISMATCH,     "dropped: sent to everybody, addressed to one") \
     X(IP_DROP_SOURCE,       "dropped: impossible source address") \
     X(IP_DROP_FRAGMENT,     "dropped: fragment (not reassembled)") \
     X(IP_DROP_PROTOCOL,     "dropped: no such protocol here") \
@@ -164,7 +169,7 @@ struct ip_stack {
     struct ip_stats stats;
     struct arp_entry arp[ARP_ENTRIES_MAX];
     struct arp_waiting waiting[ARP_WAITING_MAX];
-    uint32_t waiting_next;                   // the slot to be written next, modulo the size
+    uint32_t waiting_next;                   // the slot to write next, modulo the size
     uint64_t ticked_ms, defended_ms;
     uint8_t conflict_mac[6];                 // who claimed our address last
     struct ip_bucket arp_bucket, icmp_bucket;
@@ -174,22 +179,25 @@ struct ip_stack {
 };
 
 /* One's complement sum (RFC 1071) of `data` added to the running `sum`, folded and
- * complemented: what goes into a checksum field. Over data that includes a right checksum: 0. */
+ * complemented: what goes into a checksum field. Over data that includes a right
+ * checksum: 0. */
 uint16_t ip_checksum(const uint8_t *data, size_t len, uint32_t sum);
-/* The running sum over the pseudo header that UDP and TCP count in (RFC 768, RFC 9293 §3.1). */
+/* The running sum over the pseudo header that UDP and TCP count in: RFC 768. */
 uint32_t ip_pseudo_sum(uint32_t src, uint32_t dst, uint8_t proto, size_t len);
 
-bool ip_parse(const char *text, uint32_t *addr);           // "10.0.2.15", nothing else
-char *ip_format(char buf[16], uint32_t addr);              // returns buf
-int ip_prefix_len(uint32_t netmask);                       // 24 for 255.255.255.0; -1: not a mask
+bool ip_parse(const char *text, uint32_t *addr);   // "10.0.2.15", nothing else
+char *ip_format(char buf[16], uint32_t addr);      // returns buf
+int ip_prefix_len(uint32_t netmask);               // 24 for 255.255.255.0; -1: no mask
 
 void ip_init(struct ip_stack *s, const uint8_t mac[6], ip_tx tx, void *ctx);
 /* Also announces the address and asks for the gateway's MAC. addr 0: back to none. */
-void ip_set_address(struct ip_stack *s, uint32_t addr, uint32_t netmask, uint32_t gateway);
-enum ip_verdict ip_input(struct ip_stack *s, const uint8_t *frame, size_t len, uint64_t now_ms);
+void ip_set_address(struct ip_stack *s, uint32_t addr, uint32_t netmask,
+                    uint32_t gateway);
+enum ip_verdict ip_input(struct ip_stack *s, const uint8_t *frame, size_t len,
+                         uint64_t now_ms);
 void ip_tick(struct ip_stack *s, uint64_t now_ms);
 
-/* True: on its way, or waiting for ARP. False: counted in an ip_event, nothing was sent. */
+/* True: on its way, or waiting for ARP. False: nothing was sent, an ip_event says why. */
 bool ip_send(struct ip_stack *s, uint8_t proto, uint32_t dst, const uint8_t *payload,
              size_t len, uint64_t now_ms);
 bool ip_on_proto(struct ip_stack *s, uint8_t proto, ip_handler fn, void *ctx);
@@ -200,8 +208,8 @@ bool udp_send(struct ip_stack *s, uint16_t sport, uint32_t dst, uint16_t dport,
 const char *ip_verdict_name(enum ip_verdict v);
 const char *ip_event_name(enum ip_event e);
 
-/* Inside of ip_input, floor by floor; exposed for the tests. `everybody`: the frame or the
- * packet was a broadcast. */
+/* Inside of ip_input, floor by floor; exposed for the tests. `everybody`: the frame or
+ * the packet was a broadcast. */
 struct eth { const uint8_t *dst, *src; uint16_t type; struct view payload; };
 struct arp { uint16_t op; const uint8_t *sha; uint32_t spa, tpa; };
 struct ipv4 {

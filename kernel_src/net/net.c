@@ -4,8 +4,9 @@
 
 /* net.c: connects the IP stack to the network card, the clock and the configuration.
  *
- * Order 50: the address is set (static) or asked for (DHCP). From then on the poll function
- * moves frames from the card into the stack, a bounded number at a time, and lets time pass. */
+ * Order 50: the address is set (static) or asked for (DHCP). From then on the poll
+ * function moves frames from the card into the stack, a bounded number at a time, and
+ * lets time pass. */
 #include "net/net.h"
 
 #include "base/config.h"
@@ -16,11 +17,11 @@
 #include "net/dhcp.h"
 #include "net/netdev.h"
 
-CONFIG_KEY(ip, "IPv4 address, such as 10.0.2.15 or 10.0.2.15/24; default: ask a DHCP server");
+CONFIG_KEY(ip, "IPv4 address, as 10.0.2.15 or 10.0.2.15/24; default: ask a DHCP server");
 CONFIG_KEY(netmask, "netmask of a fixed address; default 255.255.255.0");
 CONFIG_KEY(gateway, "router of a fixed address; default: none");
 
-_Static_assert(NETDEV_FRAME_MAX == ETH_FRAME_MAX, "the card and the stack agree on a frame");
+_Static_assert(NETDEV_FRAME_MAX == ETH_FRAME_MAX, "card and stack agree on a frame");
 
 struct ip_stack net_stack;
 static struct dhcp net_dhcp;
@@ -38,7 +39,8 @@ static void net_tx(void *ctx, const uint8_t *frame, size_t len)
     netdev->tx(netdev, frame, len);              // a refused frame is counted by the card
 }
 
-static void net_announce(uint32_t addr, uint32_t netmask, uint32_t gateway, const char *how)
+static void net_announce(uint32_t addr, uint32_t netmask, uint32_t gateway,
+                         const char *how)
 {
     char a[16], g[16];
     kprintf("[net] ip=%s/%d gw=%s (%s)\n", ip_format(a, addr), ip_prefix_len(netmask),
@@ -55,7 +57,8 @@ static void net_dhcp_changed(void *ctx, const struct dhcp_lease *l)
 {
     (void)ctx;
     if (!l) {
-        kprintf("[net] address lost: the DHCP server did not renew it. Asking for another\n");
+        kprintf("[net] address lost: the DHCP server did not renew it. "
+                "Asking for another\n");
         ip_set_address(&net_stack, 0, 0, 0);
         return;
     }
@@ -106,7 +109,8 @@ static bool net_config_read(uint32_t *addr, uint32_t *netmask, uint32_t *gateway
         *netmask = good ? 0xffffffffu << (32 - bits) : 0;
     }
     if (!good) {
-        kprintf("[net] ip=%s is not an IPv4 address (like 10.0.2.15 or 10.0.2.15/24)\n", text);
+        kprintf("[net] ip=%s is not an IPv4 address (like 10.0.2.15 or 10.0.2.15/24)\n",
+                text);
         return false;
     }
     if (!net_config_addr("netmask", netmask) || !net_config_addr("gateway", gateway))
@@ -148,8 +152,9 @@ static void net_report_conflict(void)
         return;
     const uint8_t *m = net_stack.conflict_mac;
     char a[16];
-    kprintf("[net] address conflict: %02x:%02x:%02x:%02x:%02x:%02x also claims %s (%u times)\n",
-            m[0], m[1], m[2], m[3], m[4], m[5], ip_format(a, net_stack.addr), n - seen);
+    kprintf("[net] address conflict: %02x:%02x:%02x:%02x:%02x:%02x also claims %s "
+            "(%u times)\n", m[0], m[1], m[2], m[3], m[4], m[5],
+            ip_format(a, net_stack.addr), n - seen);
     seen = n;
     said_ms = time_ms();
 }

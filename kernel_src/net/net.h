@@ -4,13 +4,13 @@
 
 /* net.h: the kernel's one IP stack, on the one network card.
  *
- * net.c feeds it from the card and drives its clock, and gives it an address: the one that
+ * net.c feeds it from the card, drives its clock, and gives it an address: the one that
  * the configuration names (ip, netmask, gateway), or what a DHCP server leases. Without a
  * card the stack is there, has no address, and sends nothing. */
 #pragma once
 #include "net/ip.h"
 
-#define NET_POLL_FRAMES_MAX 32       // frames taken from the card in one poll, so others run
+#define NET_POLL_FRAMES_MAX 32       // frames in one poll, so that others run
 
 extern struct ip_stack net_stack;
 bool net_ready(void);                // we have an address

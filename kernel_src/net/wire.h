@@ -28,8 +28,8 @@ struct view {
     size_t len;
 };
 
-/* Cuts n bytes off the front of v and returns where they are; NULL, with v as it was, when
- * fewer are left. */
+/* Cuts n bytes off the front of v and returns where they are; NULL, with v as it was,
+ * when fewer are left. */
 static inline const uint8_t *view_take(struct view *v, size_t n)
 {
     if (n > v->len)
