@@ -414,10 +414,11 @@ static void http_next(struct http_conn *c, uint64_t now)
     }
 }
 
-/* True if the clock ended something. */
-static bool http_check_time(struct http_conn *c, uint64_t now)
+/* True if the clock ended something. Reads the clock itself: what was noted in
+ * this round must not lie in the future. */
+static bool http_check_time(struct http_conn *c)
 {
-    uint64_t quiet = now - c->progress_ms;
+    uint64_t now = time_ms(), quiet = now - c->progress_ms;
     if (http_unsent(c) && quiet >= HTTP_SEND_MS) {
         tcp_abort(&net_tcp, c->tcp, now);
         http_stats.timeouts++;
@@ -476,7 +477,7 @@ static bool http_visit(struct http_conn *c, uint64_t now)
         work = true;
     }
     if (c->phase != HTTP_FREE)
-        work |= http_check_time(c, now);
+        work |= http_check_time(c);
     return work;
 }
 
