@@ -1,6 +1,6 @@
 /* cpu.c: tangled from nbs/llm/11_quants.ipynb. Edit the notebook, not this file. */
 
-/* ---- nbs/llm/11_quants.ipynb § Quants ---- */
+/* ---- nbs/llm/11_quants.ipynb § Four formats ---- */
 
 /* cpu.c: CPUID and XGETBV, behind cpu.h. */
 #include "llm/cpu.h"

@@ -1,6 +1,6 @@
 /* cpu.h: tangled from nbs/llm/11_quants.ipynb. Edit the notebook, not this file. */
 
-/* ---- nbs/llm/11_quants.ipynb § Quants ---- */
+/* ---- nbs/llm/11_quants.ipynb § Four formats ---- */
 
 /* cpu.h: what this processor can do, asked with CPUID and XGETBV.
  *

@@ -1,6 +1,6 @@
 /* quants.c: tangled from nbs/llm/11_quants.ipynb. Edit the notebook, not this file. */
 
-/* ---- nbs/llm/11_quants.ipynb § Quants ---- */
+/* ---- nbs/llm/11_quants.ipynb § F16 ---- */
 
 /* quants.c: F16, Q8_0 and Q4_0, and every way this kernel knows to multiply their rows.
  *
@@ -18,8 +18,10 @@
 #define AVX_F16C __attribute__((target("avx,f16c")))
 #define AVX_FMA  __attribute__((target("avx,fma")))
 #define AVX2     __attribute__((target("avx2,f16c")))
+#define COLD     __attribute__((noinline))
 #define INLINE   static inline __attribute__((always_inline))
 #define UNROLL   _Pragma("GCC unroll 4")
+#define UNROLL8  _Pragma("GCC unroll 8")
 
 INLINE uint32_t f32_bits(float f)
 {
@@ -73,8 +75,10 @@ ggml_fp16_t ggml_fp32_to_fp16(float f)
     return sign | (q + (rest > 0x1000 || (rest == 0x1000 && (q & 1))));
 }
 
-/* roundf: to nearest, ties away from zero. Not (int)(v + 0.5f): see the chapter. What does
- * not fit an int8_t (it needs an infinity or a NaN) becomes 0 rather than undefined. */
+/* ---- nbs/llm/11_quants.ipynb § Q8_0 ---- */
+
+/* roundf: to nearest, ties away from zero. Not (int)(v + 0.5f): see the chapter. What
+ * does not fit an int8_t (it takes an infinity or a NaN) becomes 0, not undefined. */
 INLINE int quants_round(float v)
 {
     if (!(v > -128.0f && v < 128.0f))
@@ -97,6 +101,8 @@ void quantize_row_q8_0_ref(const float *x, void *vy, int64_t k)
             y[b].qs[i] = quants_round(x[i] * id);
     }
 }
+
+/* ---- nbs/llm/11_quants.ipynb § Q4_0 ---- */
 
 /* The value of largest magnitude becomes -8, the one end of the range that has no mirror
  * image; the scale takes its sign. */
@@ -157,6 +163,8 @@ void ggml_fp32_to_fp16_row(const float *x, void *vy, int64_t k)
         y[i] = ggml_fp32_to_fp16(x[i]);
 }
 
+/* ---- nbs/llm/11_quants.ipynb § The quantiser in the inner loop ---- */
+
 /* quantize_row_q8_0_ref four values at a time. Activations pass here once per matrix. */
 SSE2 static __m128i quants_round4(__m128 v)
 {
@@ -167,7 +175,8 @@ SSE2 static __m128i quants_round4(__m128 v)
     __m128i s = _mm_srai_epi32(_mm_castps_si128(v), 31);             // 0 or -1
     __m128i one = _mm_or_si128(s, _mm_set1_epi32(1));                // 1 or -1
     __m128i in = _mm_castps_si128(_mm_cmplt_ps(_mm_andnot_ps(sign, v), _mm_set1_ps(128)));
-    return _mm_and_si128(in, _mm_add_epi32(t, _mm_and_si128(_mm_castps_si128(half), one)));
+    __m128i step = _mm_and_si128(_mm_castps_si128(half), one);
+    return _mm_and_si128(in, _mm_add_epi32(t, step));
 }
 
 SSE2 void quantize_row_q8_0(const float *x, void *vy, int64_t k)
@@ -193,10 +202,12 @@ SSE2 void quantize_row_q8_0(const float *x, void *vy, int64_t k)
     }
 }
 
-/* Names of the public pieces of variant `v` of a type: a dot product is the body with one
- * row; a matrix-vector product is the body with R rows as long as there are that many. */
+/* ---- nbs/llm/11_quants.ipynb § Traits and variants ---- */
+
+/* The two functions of variant `v`: a dot product is its body with one row, and a matrix-
+ * vector product its body with R rows as long as there are that many, then one by one. */
 #define QUANTS_VARIANT(target, v, R)                                                     \
-    target static void vec_dot_##v(int n, float *s, const void *x, const void *y)        \
+    COLD target static void vec_dot_##v(int n, float *s, const void *x, const void *y)   \
     {                                                                                    \
         rows_##v(1, n, x, 0, y, s);                                                      \
     }                                                                                    \
@@ -208,8 +219,10 @@ SSE2 void quantize_row_q8_0(const float *x, void *vy, int64_t k)
         for (; r + (R) <= nrows; r += (R))                                               \
             rows_##v(R, n, p + r * row_bytes, row_bytes, y, out + r);                    \
         for (; r < nrows; r++)                                                           \
-            rows_##v(1, n, p + r * row_bytes, row_bytes, y, out + r);                    \
+            vec_dot_##v(n, out + r, p + r * row_bytes, y);                               \
     }
+
+/* ---- nbs/llm/11_quants.ipynb § F32 ---- */
 
 /* Lanes 0..7 to one sum: halves, quarters, eighths. */
 INLINE float lanes_sum(const float l[8])
@@ -334,6 +347,8 @@ QUANTS_VARIANT(AVX, f32_avx, 4)
 ROWS_F32_AVX(AVX_FMA, f32_fma, _mm256_fmadd_ps)                       // one rounding
 QUANTS_VARIANT(AVX_FMA, f32_fma, 4)
 
+/* ---- nbs/llm/11_quants.ipynb § F16 ---- */
+
 INLINE void rows_f16_scalar(int R, int n, const void *w, size_t row_bytes,
                             const float *x, float *out)
 {
@@ -439,6 +454,8 @@ AVX_F16C INLINE void rows_f16_f16c(const int R, int n, const void *w, size_t row
 }
 QUANTS_VARIANT(AVX_F16C, f16_f16c, 4)
 
+/* ---- nbs/llm/11_quants.ipynb § Blocks of integers ---- */
+
 INLINE void rows_q8_0_scalar(int R, int n, const void *w, size_t row_bytes,
                              const block_q8_0 *y, float *out)
 {
@@ -472,6 +489,23 @@ INLINE void rows_q4_0_scalar(int R, int n, const void *w, size_t row_bytes,
 }
 QUANTS_VARIANT(SSE2, q4_0_scalar, 1)
 
+/* acc += (float)sum * (d_x * d_y), for four rows at once. */
+SSE2 INLINE __m128 scale_add_sse2(__m128 acc, __m128i sum, __m128 dx, float dy)
+{
+    return _mm_add_ps(acc, _mm_mul_ps(_mm_cvtepi32_ps(sum),
+                                      _mm_mul_ps(dx, _mm_set1_ps(dy))));
+}
+
+SSE2 INLINE void scale_add4_sse2(float *out, const int32_t sum[4], const float dx[4],
+                                 float dy)
+{
+    _mm_storeu_ps(out, scale_add_sse2(_mm_loadu_ps(out),
+                                      _mm_loadu_si128((const __m128i *)sum),
+                                      _mm_loadu_ps(dx), dy));
+}
+
+/* ---- nbs/llm/11_quants.ipynb § Two multiplications for the price of one ---- */
+
 INLINE uint32_t load_u32(const void *p)
 {
     uint32_t u;
@@ -482,7 +516,7 @@ INLINE uint32_t load_u32(const void *p)
 /* Two products in one 32-bit multiplication. With a = a0 + a2 * 2^16, b = b2 + b0 * 2^16,
  *     a * b mod 2^32 = a0 b2  +  (a0 b0 + a2 b2) * 2^16,
  * and the upper half is what we want: at most 2 * 127 * 128, which fits 16 bits. The
- * lower half is signed and may have borrowed from it; 2^15, added first, pays that back. */
+ * lower half is signed and may have borrowed from it; adding 2^15 pays that back. */
 INLINE int32_t swar_upper(uint32_t p) { return (int32_t)(p + 0x8000u) >> 16; }
 
 /* Activations 4i .. 4i+3 as the two factors b; returns the sum of all 32. */
@@ -500,6 +534,7 @@ INLINE int swar_pack(const int8_t *q, uint32_t b[16])
 INLINE int swar_dot_q8_0(const int8_t *qs, const uint32_t b[16])
 {
     int sum = 0;
+    UNROLL8
     for (int i = 0; i < 8; i++) {
         uint32_t v = load_u32(qs + 4 * i) ^ 0x80808080u;         // + 128, each byte
         uint32_t even = (v & 0x00ff00ff) - 0x00800080;           // - 128 again: signed,
@@ -514,6 +549,7 @@ INLINE int swar_dot_q8_0(const int8_t *qs, const uint32_t b[16])
 INLINE int swar_dot_q4_0(const uint8_t *qs, const uint32_t b[16], int sum_y)
 {
     uint32_t lo = 0, hi = 0;
+    UNROLL8
     for (int i = 0; i < 4; i++) {
         uint32_t v = load_u32(qs + 4 * i);
         lo += (v & 0x000f000f) * b[2 * i] + (v >> 8 & 0x000f000f) * b[2 * i + 1];
@@ -523,33 +559,46 @@ INLINE int swar_dot_q4_0(const uint8_t *qs, const uint32_t b[16], int sum_y)
     return swar_upper(lo) + swar_upper(hi) - 8 * sum_y;
 }
 
-/* The packed activations serve all rows, so here the block is the outer loop. */
+/* An emulator translates code page by page; a jump between two pages costs it a look-up.
+ * This alignment, at least the function's size, keeps the loop inside one page. */
+#define ONE_PAGE __attribute__((aligned(2048)))
+
+/* The packed activations serve all rows, so here the block is the outer loop. Four rows
+ * share the float part. */
 #define GEMV_SWAR(v, block, DOT)                                                         \
-    static void gemv_##v(int n, int nrows, const void *w, size_t row_bytes,              \
-                         const void *vy, float *out)                                     \
+    ONE_PAGE SSE2 static void gemv_##v(int n, int nrows, const void *w,                  \
+                                       size_t row_bytes, const void *vy, float *out)     \
     {                                                                                    \
         const block_q8_0 *y = vy;                                                        \
         uint32_t packed[16];                                                             \
+        int32_t s[4];                                                                    \
+        float d[4];                                                                      \
         for (int r = 0; r < nrows; r++)                                                  \
             out[r] = 0;                                                                  \
         for (int b = 0; b < n / QK8_0; b++) {                                            \
             int sum_y = swar_pack(y[b].qs, packed);                                      \
-            float d_y = f16_to_f32(y[b].d);                                              \
+            float dy = f16_to_f32(y[b].d);                                               \
             const uint8_t *row = w;                                                      \
             for (int r = 0; r < nrows; r++, row += row_bytes) {                          \
                 const block *x = (const block *)row + b;                                 \
-                int sum = DOT;                                                           \
-                out[r] += (float)sum * (f16_to_f32(x->d) * d_y);                         \
+                s[r % 4] = DOT;                                                          \
+                d[r % 4] = f16_to_f32(x->d);                                             \
+                if (r % 4 == 3)                                                          \
+                    scale_add4_sse2(out + r - 3, s, d, dy);                              \
             }                                                                            \
+            for (int r = nrows & ~3; r < nrows; r++)                                     \
+                out[r] += (float)s[r % 4] * (d[r % 4] * dy);                             \
             (void)sum_y;                                                                 \
         }                                                                                \
     }                                                                                    \
-    static void vec_dot_##v(int n, float *s, const void *x, const void *y)               \
+    SSE2 static void vec_dot_##v(int n, float *s, const void *x, const void *y)          \
     {                                                                                    \
         gemv_##v(n, 1, x, 0, y, s);                                                      \
     }
 GEMV_SWAR(q8_0_swar, block_q8_0, swar_dot_q8_0(x->qs, packed))
 GEMV_SWAR(q4_0_swar, block_q4_0, swar_dot_q4_0(x->qs, packed, sum_y))
+
+/* ---- nbs/llm/11_quants.ipynb § With SSE2 ---- */
 
 /* Four registers of four partial sums to one register of four sums. */
 SSE2 INLINE __m128i sum4_sse2(__m128i a, __m128i b, __m128i c, __m128i d)
@@ -559,61 +608,75 @@ SSE2 INLINE __m128i sum4_sse2(__m128i a, __m128i b, __m128i c, __m128i d)
     return _mm_add_epi32(_mm_unpacklo_epi64(ab, cd), _mm_unpackhi_epi64(ab, cd));
 }
 
-/* acc += (float)sum * (d_x * d_y), four rows at once. */
-SSE2 INLINE __m128 scale_add_sse2(__m128 acc, __m128i sum, __m128 dx, float dy)
+/* Sign-extend the lower or upper 8 bytes: each byte twice, then one shifted out. */
+SSE2 INLINE __m128i widen_lo_sse2(__m128i v)
 {
-    return _mm_add_ps(acc, _mm_mul_ps(_mm_cvtepi32_ps(sum),
-                                      _mm_mul_ps(dx, _mm_set1_ps(dy))));
+    return _mm_srai_epi16(_mm_unpacklo_epi8(v, v), 8);
 }
 
-/* 16 bytes times 16 bytes, as four partial sums. Any signed values. */
-SSE2 INLINE __m128i dot16_sse2(__m128i x, __m128i y)
+SSE2 INLINE __m128i widen_hi_sse2(__m128i v)
 {
-    __m128i x0 = _mm_srai_epi16(_mm_unpacklo_epi8(x, x), 8);   // sign-extend: each byte
-    __m128i x1 = _mm_srai_epi16(_mm_unpackhi_epi8(x, x), 8);   //   twice, one shifted out
-    __m128i y0 = _mm_srai_epi16(_mm_unpacklo_epi8(y, y), 8);
-    __m128i y1 = _mm_srai_epi16(_mm_unpackhi_epi8(y, y), 8);
-    return _mm_add_epi32(_mm_madd_epi16(x0, y0), _mm_madd_epi16(x1, y1));
+    return _mm_srai_epi16(_mm_unpackhi_epi8(v, v), 8);
 }
 
-SSE2 INLINE __m128i dot_q8_0_sse2(const block_q8_0 *x, const block_q8_0 *y)
+/* 16 bytes times 16 values that are widened already, as four partial sums. */
+SSE2 INLINE __m128i dot16_sse2(__m128i x, const __m128i y[2])
 {
-    const __m128i *p = (const __m128i *)x->qs, *q = (const __m128i *)y->qs;
-    return _mm_add_epi32(dot16_sse2(_mm_loadu_si128(p), _mm_loadu_si128(q)),
-                         dot16_sse2(_mm_loadu_si128(p + 1), _mm_loadu_si128(q + 1)));
+    return _mm_add_epi32(_mm_madd_epi16(widen_lo_sse2(x), y[0]),
+                         _mm_madd_epi16(widen_hi_sse2(x), y[1]));
 }
 
-SSE2 INLINE __m128i dot_q4_0_sse2(const block_q4_0 *x, const block_q8_0 *y)
+SSE2 INLINE __m128i dot_q8_0_sse2(const block_q8_0 *x, const __m128i y[4])
+{
+    const __m128i *p = (const __m128i *)x->qs;
+    return _mm_add_epi32(dot16_sse2(_mm_loadu_si128(p), y),
+                         dot16_sse2(_mm_loadu_si128(p + 1), y + 2));
+}
+
+SSE2 INLINE __m128i dot_q4_0_sse2(const block_q4_0 *x, const __m128i y[4])
 {
     const __m128i mask = _mm_set1_epi8(15), eight = _mm_set1_epi8(8);
-    const __m128i *q = (const __m128i *)y->qs;
     __m128i v = _mm_loadu_si128((const __m128i *)x->qs);
     __m128i lo = _mm_sub_epi8(_mm_and_si128(v, mask), eight);
     __m128i hi = _mm_sub_epi8(_mm_and_si128(_mm_srli_epi16(v, 4), mask), eight);
-    return _mm_add_epi32(dot16_sse2(lo, _mm_loadu_si128(q)),
-                         dot16_sse2(hi, _mm_loadu_si128(q + 1)));
+    return _mm_add_epi32(dot16_sse2(lo, y), dot16_sse2(hi, y + 2));
 }
 
 #define ROWS_BLOCKS_SSE2(v, block, DOT)                                                  \
     SSE2 INLINE void rows_##v(const int R, int n, const void *w, size_t row_bytes,       \
                               const block_q8_0 *y, float *out)                           \
     {                                                                                    \
-        (void)R, (void)row_bytes;                                                        \
-        const block *x = w;                                                              \
-        const __m128i zero = _mm_setzero_si128();                                        \
+        const uint8_t *p = w;                                                            \
         __m128 acc = _mm_setzero_ps();                                                   \
-        for (int b = 0; b < n / QK8_0; b++)                                              \
-            acc = scale_add_sse2(acc, sum4_sse2(DOT(x + b, y + b), zero, zero, zero),    \
-                                 _mm_set_ss(f16_to_f32(x[b].d)), f16_to_f32(y[b].d));    \
-        *out = _mm_cvtss_f32(acc);                                                       \
+        for (int b = 0; b < n / QK8_0; b++) {                                            \
+            __m128i s[4], yb[4], q0 = _mm_loadu_si128((const __m128i *)y[b].qs);         \
+            __m128i q1 = _mm_loadu_si128((const __m128i *)y[b].qs + 1);                  \
+            float d[4];                                                                  \
+            yb[0] = widen_lo_sse2(q0), yb[1] = widen_hi_sse2(q0);                        \
+            yb[2] = widen_lo_sse2(q1), yb[3] = widen_hi_sse2(q1);                        \
+            UNROLL                                                                       \
+            for (int r = 0; r < 4; r++) {                                                \
+                const block *x = (const block *)(p + r * row_bytes) + b;                 \
+                s[r] = r < R ? DOT(x, yb) : _mm_setzero_si128();                         \
+                d[r] = r < R ? f16_to_f32(x->d) : 0;                                     \
+            }                                                                            \
+            acc = scale_add_sse2(acc, sum4_sse2(s[0], s[1], s[2], s[3]),                 \
+                                 _mm_loadu_ps(d), f16_to_f32(y[b].d));                   \
+        }                                                                                \
+        if (R == 4)                                                                      \
+            _mm_storeu_ps(out, acc);                                                     \
+        else                                                                             \
+            _mm_store_ss(out, acc);                                                      \
     }
 ROWS_BLOCKS_SSE2(q8_0_sse2, block_q8_0, dot_q8_0_sse2)
-QUANTS_VARIANT(SSE2, q8_0_sse2, 1)
+QUANTS_VARIANT(SSE2, q8_0_sse2, 4)
 ROWS_BLOCKS_SSE2(q4_0_sse2, block_q4_0, dot_q4_0_sse2)
-QUANTS_VARIANT(SSE2, q4_0_sse2, 1)
+QUANTS_VARIANT(SSE2, q4_0_sse2, 4)
+
+/* ---- nbs/llm/11_quants.ipynb § With AVX2 ---- */
 
 /* vpmaddubsw wants one factor without a sign: |x| * (y with the sign of x). y never holds
- * -128 (the quantiser ends at 127): its sign can be turned, and no 16-bit sum saturates. */
+ * -128 (the quantiser ends at 127): its sign can turn, and no 16-bit sum saturates. */
 AVX2 INLINE __m256i dot_q8_0_avx2(const block_q8_0 *x, __m256i y, __m256i y8)
 {
     (void)y8;
@@ -640,6 +703,7 @@ AVX2 INLINE __m128i fold_avx2(__m256i v)
     AVX2 INLINE void rows_##v(const int R, int n, const void *w, size_t row_bytes,       \
                               const block_q8_0 *y, float *out)                           \
     {                                                                                    \
+        const uint8_t *p = w;                                                            \
         __m128 acc = _mm_setzero_ps();                                                   \
         for (int b = 0; b < n / QK8_0; b++) {                                            \
             __m256i yb = _mm256_loadu_si256((const __m256i *)y[b].qs);                   \
@@ -648,7 +712,7 @@ AVX2 INLINE __m128i fold_avx2(__m256i v)
             uint32_t d[4];                                                               \
             UNROLL                                                                       \
             for (int r = 0; r < 4; r++) {                                                \
-                const block *x = (const block *)((const uint8_t *)w + r * row_bytes) + b; \
+                const block *x = (const block *)(p + r * row_bytes) + b;                 \
                 s[r] = r < R ? fold_avx2(DOT(x, yb, y8)) : _mm_setzero_si128();          \
                 d[r] = r < R ? x->d : 0;                                                 \
             }                                                                            \
@@ -665,6 +729,8 @@ ROWS_BLOCKS_AVX2(q8_0_avx2, block_q8_0, dot_q8_0_avx2)
 QUANTS_VARIANT(AVX2, q8_0_avx2, 4)
 ROWS_BLOCKS_AVX2(q4_0_avx2, block_q4_0, dot_q4_0_avx2)
 QUANTS_VARIANT(AVX2, q4_0_avx2, 4)
+
+/* ---- nbs/llm/11_quants.ipynb § The table ---- */
 
 #define V(T, v, name, needs, role)                                                       \
     { GGML_TYPE_##T, name, needs, role, vec_dot_##v, gemv_##v, 0 }
@@ -720,6 +786,8 @@ const struct ggml_type_traits *ggml_get_type_traits(enum ggml_type type)
     return (unsigned)type < GGML_TYPE_COUNT ? &quants_traits[type] : &none;
 }
 
+/* ---- nbs/llm/11_quants.ipynb § Many columns ---- */
+
 /* So many rows at a time that they stay in the first-level cache for all the columns. */
 #define GEMM_TILE_BYTES 16384
 
@@ -741,7 +809,9 @@ void ggml_gemm(enum ggml_type type, int n, int nrows, const void *w, size_t row_
     }
 }
 
-enum { MEASURE_N = 256, MEASURE_ROWS = 4, MEASURE_ROUNDS = 3, MEASURE_CALLS_MAX = 4096 };
+/* ---- nbs/llm/11_quants.ipynb § Measuring at boot ---- */
+
+enum { MEASURE_N = 128, MEASURE_ROWS = 16, MEASURE_ROUNDS = 3, MEASURE_CALLS_MAX = 4096 };
 
 /* Something to multiply: values of ordinary size, because zeros and infinities take other
  * paths in some processors and in every emulator. */
@@ -776,7 +846,7 @@ static void measure_call(const struct vec_dot_variant *v)
             measure_y, measure_out);
 }
 
-/* Runs for about `us`, looking at the clock after 1, 2, 4 … more calls. Keeps the best rate
+/* Runs for about `us`, looking at the clock after 1, 2, 4 ... calls. Keeps the best rate
  * seen: whatever disturbs a measurement only ever makes it slower. */
 static void measure_round(struct vec_dot_variant *v, uint64_t (*now_us)(void),
                           uint32_t us)
