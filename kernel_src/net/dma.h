@@ -5,9 +5,10 @@
 /* dma.h: order between our memory accesses and those of a card that shares the memory.
  *
  * An x86 processor keeps stores in order among themselves and loads among themselves, and
- * a store to a device register waits for earlier stores to memory (Intel SDM vol. 3 §9.2.2,
- * §12.3). So towards the processor most barriers are empty, and only the compiler has to
- * be held. The one order that x86 does not keep is an earlier store and a later load. */
+ * a store to a device register waits for earlier stores to memory (Intel SDM volume 3,
+ * "Memory Ordering"). So towards the processor most barriers are empty, and only the
+ * compiler has to be held. The one order that x86 does not keep is that of an earlier
+ * store and a later load. */
 #pragma once
 
 /* Accesses before this line stay before it, those after it stay after it. */

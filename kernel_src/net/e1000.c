@@ -4,10 +4,10 @@
 
 /* e1000.c: driver for Intel's 8254x gigabit cards, of which QEMU's e1000 is one.
  *
- * Owns the card's registers, its rings and buffers, and its interrupt. The rings' logic is
- * in e1000_ring.c. Section numbers are those of Intel's "PCI/PCI-X Family of Gigabit
+ * Owns the card's registers, its rings and buffers, and its interrupt. The rings' logic
+ * is in e1000_ring.c. Section numbers are those of Intel's "PCI/PCI-X Family of Gigabit
  * Ethernet Controllers Software Developer's Manual" (8254x). The interrupt handler only
- * acknowledges, masks and sets flags; all else happens when the main loop calls rx or tx. */
+ * acknowledges, masks and sets flags; all else happens when the loop calls rx or tx. */
 #include "net/e1000_ring.h"
 
 #include "base/io.h"
@@ -44,15 +44,16 @@ struct e1000 {
 static struct e1000 e1000;
 static struct e1000_rx_desc e1000_rx_descs[E1000_RX_DESCS] __attribute__((aligned(16)));
 static struct e1000_tx_desc e1000_tx_descs[E1000_TX_DESCS] __attribute__((aligned(16)));
-static uint8_t e1000_rx_bufs[E1000_RX_DESCS * E1000_BUF_SIZE] __attribute__((aligned(16)));
-static uint8_t e1000_tx_bufs[E1000_TX_DESCS * E1000_BUF_SIZE] __attribute__((aligned(16)));
+static uint8_t e1000_rx_bufs[E1000_RX_DESCS * E1000_BUF_SIZE];
+static uint8_t e1000_tx_bufs[E1000_TX_DESCS * E1000_BUF_SIZE];
 
-static inline uint32_t e1000_read(const struct e1000 *e, enum e1000_reg reg)
+IRQ_HANDLER static inline uint32_t e1000_read(const struct e1000 *e, enum e1000_reg reg)
 {
     return e->regs[reg / 4];
 }
 
-static inline void e1000_write(const struct e1000 *e, enum e1000_reg reg, uint32_t value)
+IRQ_HANDLER static inline void e1000_write(const struct e1000 *e, enum e1000_reg reg,
+                                           uint32_t value)
 {
     dma_barrier();
     e->regs[reg / 4] = value;
@@ -74,7 +75,8 @@ static bool e1000_wait(const struct e1000 *e, enum e1000_reg reg, uint32_t mask,
 #define E1000_CTRL_ASDE   (1u << 5)     // §13.4.1
 #define E1000_CTRL_SLU    (1u << 6)
 #define E1000_CTRL_RST    (1u << 26)
-#define E1000_CTRL_CLEAR  (1u << 3 | 1u << 7 | 1u << 30 | 1u << 31)   // LRST ILOS VME PHY_RST
+/* LRST, ILOS, VME, PHY_RST: none of them is wanted */
+#define E1000_CTRL_CLEAR  (1u << 3 | 1u << 7 | 1u << 30 | 1u << 31)
 #define E1000_STATUS_LU   (1u << 1)
 #define E1000_RAH_VALID   (1u << 31)
 #define E1000_EERD_START  (1u << 0)
@@ -128,14 +130,14 @@ static bool e1000_find_mac(struct e1000 *e, uint8_t mac[6])
 
 /* ---- nbs/net/05_pci_e1000.ipynb § Two rings go live ---- */
 
-#define E1000_RCTL_EN     (1u << 1)     // §13.4.22; BSIZE 00 is 2048, LPE 0: no long packets
+#define E1000_RCTL_EN     (1u << 1)  // §13.4.22; BSIZE 00 is 2048, LPE 0: no long packets
 #define E1000_RCTL_BAM    (1u << 15)    // accept broadcasts
 #define E1000_RCTL_SECRC  (1u << 26)    // strip the FCS
 #define E1000_TCTL_EN     (1u << 1)     // §13.4.33
 #define E1000_TCTL_PSP    (1u << 3)     // pad short packets to 64 bytes with FCS
 #define E1000_TCTL_CT     (0x0fu << 4)  // collisions before giving up
 #define E1000_TCTL_COLD   (0x40u << 12) // collision distance, full duplex
-#define E1000_TIPG_COPPER (10u | 8u << 10 | 6u << 20)    // §13.4.34, table 13-77
+#define E1000_TIPG_COPPER (10u | 8u << 10 | 6u << 20)    // §13.4.34
 
 static void e1000_start_tx(struct e1000 *e)
 {
@@ -227,7 +229,8 @@ static size_t e1000_netdev_rx(struct netdev *dev, uint8_t *buf, size_t cap)
 static bool e1000_netdev_tx(struct netdev *dev, const uint8_t *frame, size_t len)
 {
     struct e1000 *e = dev->priv;
-    if (len < NETDEV_FRAME_MIN || len > NETDEV_FRAME_MAX || !e1000_tx_put(&e->tx, frame, len)) {
+    bool fits = len >= NETDEV_FRAME_MIN && len <= NETDEV_FRAME_MAX;
+    if (!fits || !e1000_tx_put(&e->tx, frame, len)) {
         dev->stats.tx_dropped++;
         return false;
     }

@@ -30,7 +30,7 @@ bool e1000_rx_ready(const struct e1000_rx_ring *r)
     return r->desc[r->next].status & E1000_RXD_DONE;
 }
 
-/* Takes the next descriptor from the card. For E1000_RX_FRAME the frame is in out[0..*len).
+/* Takes the next descriptor from the card. E1000_RX_FRAME: the frame is in out[0..*len).
  * Every result but E1000_RX_NONE has consumed a descriptor. */
 enum e1000_rx_result e1000_rx_take(struct e1000_rx_ring *r, uint8_t *out, size_t cap,
                                    size_t *len)

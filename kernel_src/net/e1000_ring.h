@@ -5,8 +5,8 @@
 /* e1000_ring.h: the two descriptor rings that an 8254x card and its driver share.
  *
  * Pure: memory in, decisions out; the driver in e1000.c moves the tail registers.
- * The card owns the descriptors from head up to, not including, tail. One descriptor always
- * stays with us, for head == tail has to mean "the card has none". */
+ * The card owns the descriptors from head up to, not including, tail. One descriptor
+ * always stays with us, for head == tail has to mean "the card has none". */
 // twin: e1000_ring.c
 #pragma once
 #include <stdbool.h>
@@ -53,11 +53,13 @@ struct e1000_rx_ring {
 struct e1000_tx_ring {
     volatile struct e1000_tx_desc *desc;
     uint8_t *buf;
-    uint32_t n, next, clean;     // next to fill; oldest that the card may still be sending
+    uint32_t n, next, clean;    // next to fill; oldest that the card may still be sending
     uint32_t failed;             // frames that the card gave up
 };
 
-enum e1000_rx_result { E1000_RX_NONE, E1000_RX_FRAME, E1000_RX_TOO_LARGE, E1000_RX_ERROR };
+enum e1000_rx_result {
+    E1000_RX_NONE, E1000_RX_FRAME, E1000_RX_TOO_LARGE, E1000_RX_ERROR
+};
 
 void e1000_rx_init(struct e1000_rx_ring *r, volatile struct e1000_rx_desc *desc,
                    uint8_t *buf, uint32_t n);

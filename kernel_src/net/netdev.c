@@ -4,8 +4,8 @@
 
 /* netdev.c: the one network card in use, and what the console says about it.
  *
- * Drivers register while the PCI bus is walked (order 40); at order 45 we say what came of
- * it; from then on the poll function reports changes of the link. */
+ * Drivers register while the PCI bus is walked (order 40); at order 45 we say what came
+ * of it; from then on the poll function reports changes of the link. */
 #include "net/netdev.h"
 
 #include "base/config.h"

@@ -5,20 +5,20 @@
 /* netdev.h: all that the layers above know about a network card.
  *
  * A driver fills in one struct netdev and registers it once; the first one registered is
- * `netdev`, and it stays. tx and rx copy, so no caller ever holds a card's memory. Both are
- * called from the main loop only, never from an interrupt. The driver keeps the statistics.
+ * `netdev`, and it stays. tx and rx copy, so no caller ever holds a card's memory. Both
+ * are called from the main loop only, never from an interrupt. The driver counts.
  * Nothing here, and nothing that arrives, can panic. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#define NETDEV_FRAME_MAX 1514    // header 14 + payload 1500; the card adds and checks the FCS
-#define NETDEV_FRAME_MIN 14      // a header and nothing else; the card pads to the wire's 60
+#define NETDEV_FRAME_MAX 1514    // header 14 + payload 1500; the FCS is the card's
+#define NETDEV_FRAME_MIN 14   // a header and nothing else; the card pads to the wire's 60
 
 struct netdev_stats {
     uint32_t rx_frames, rx_bytes, tx_frames, tx_bytes;
-    uint32_t rx_dropped;   // arrived whole, but too large for us or for the caller's buffer
+    uint32_t rx_dropped; // arrived whole, but too large for us or for the caller's buffer
     uint32_t tx_dropped;   // refused: the ring was full, or the length is not a frame's
     uint32_t rx_errors;    // the card marked it bad, or described it wrongly
     uint32_t tx_errors;    // the card reported that it could not send

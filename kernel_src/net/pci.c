@@ -10,12 +10,12 @@
 
 #include "base/bootinfo.h"
 #include "base/io.h"
+#include "base/irq.h"
 #include "base/kernel.h"
 #include "base/stdio.h"
 
 #define PCI_PORT_ADDRESS 0xcf8
 #define PCI_PORT_DATA    0xcfc
-#define PCI_PORT_LEVEL   0x4d0    // edge/level control, one bit for each interrupt line
 
 static uint32_t ports_read(void *ctx, uint32_t address)
 {
@@ -78,16 +78,14 @@ static void pci_settle(struct pci_dev *d)
         int line = pci_piix3_irq(&pci_ports, bridge, d);
         if (line < 0)
             break;
-        uint16_t level = PCI_PORT_LEVEL + line / 8;       // PCI lines are level-triggered
-        outb(level, inb(level) | 1u << line % 8);
+        irq_set_level(line);
         d->irq = line;
         pci_write(d, PCI_INTERRUPT, (pci_read(d, PCI_INTERRUPT) & ~0xffu) | line);
         break;
     }
 }
 
-extern const struct pci_driver __start_set_pci_driver[] __attribute__((weak));
-extern const struct pci_driver __stop_set_pci_driver[] __attribute__((weak));
+LINKER_SET_DECLARE(pci_driver, struct pci_driver);
 
 static void pci_name(const struct pci_dev *d, const char *name)
 {
@@ -100,8 +98,7 @@ static void pci_name(const struct pci_dev *d, const char *name)
 /* Offers a device to its driver; prints its line. */
 static void pci_offer(struct pci_dev *d)
 {
-    const struct pci_driver *first = __start_set_pci_driver, *end = __stop_set_pci_driver;
-    for (const struct pci_driver *p = first; p < end; p++) {
+    LINKER_SET_FOREACH(pci_driver, struct pci_driver, p) {
         if (p->vendor != d->vendor || p->device != d->device)
             continue;
         pci_settle(d);
@@ -112,9 +109,9 @@ static void pci_offer(struct pci_dev *d)
     }
     pci_name(d, pci_class_name(d->class, d->subclass));
     if (d->class == PCI_CLASS_NETWORK) {
-        kprintf(" found, but no driver here knows it. Known are:");
-        for (const struct pci_driver *p = first; p < end; p++)
-            kprintf(" %s (%04x:%04x)%s", p->name, p->vendor, p->device, p + 1 < end ? "," : "");
+        kprintf(" found, but not driven. Drivers here are for:");
+        LINKER_SET_FOREACH(pci_driver, struct pci_driver, p)
+            kprintf(" %04x:%04x", p->vendor, p->device);
     }
     kprintf("\n");
 }
@@ -123,7 +120,7 @@ static void pci_init(void)
 {
     int n = pci_scan(&pci_ports, pci_devs, PCI_DEVICES_MAX);
     if (n > PCI_DEVICES_MAX)
-        kprintf("[pci] %d functions, of which the first %d are used\n", n, PCI_DEVICES_MAX);
+        kprintf("[pci] %d functions; the first %d are used\n", n, PCI_DEVICES_MAX);
     pci_count = n < PCI_DEVICES_MAX ? n : PCI_DEVICES_MAX;
     for (int i = 0; i < pci_count; i++)
         pci_offer(&pci_devs[i]);

@@ -6,7 +6,7 @@
  *
  * pci_scan.c is pure: it sees configuration space through struct pci_access and reads a
  * machine into an array of struct pci_dev. pci.c is the edge: it supplies the two I/O
- * ports, prints the table and offers each device to the drivers that registered for it. */
+ * ports, prints the table and offers each device to the driver registered for it. */
 // twin: pci_scan.c
 #pragma once
 #include <stdbool.h>
@@ -15,7 +15,7 @@
 
 #define PCI_DEVICES_MAX 64      // functions that one machine may have
 #define PCI_BARS        6
-#define PCI_CAPS_MAX    48      // 192 bytes of list space, 4 bytes each: no list is longer
+#define PCI_CAPS_MAX    48    // 192 bytes of list space, 4 bytes each: no list is longer
 
 #define PCI_VENDOR       0x00   // offsets in configuration space: PCI Local Bus 3.0 §6.1
 #define PCI_COMMAND      0x04
@@ -45,12 +45,12 @@ struct pci_bar {
 struct pci_dev {
     uint8_t bus, dev, fn;
     uint8_t class, subclass, prog_if, revision, header;
-    uint8_t irq, pin;           // interrupt line as the firmware set it; pin 1 to 4, 0: none
+    uint8_t irq, pin;    // interrupt line as the firmware set it; pin 1 to 4, 0: none
     uint16_t vendor, device, subsystem_vendor, subsystem;
     struct pci_bar bar[PCI_BARS];
 };
 
-struct pci_window { uint64_t base, end; };    // addresses from base up to, not including, end
+struct pci_window { uint64_t base, end; };    // addresses from base to below end
 
 /* Configuration space: `address` is what pci_address made. */
 struct pci_access {
@@ -63,11 +63,13 @@ struct pci_access {
 uint32_t pci_address(int bus, int dev, int fn, int offset);
 void pci_bar_decode(uint32_t low, uint32_t low_mask, uint32_t high, uint32_t high_mask,
                     struct pci_bar *out);
-int pci_scan(const struct pci_access *pci, struct pci_dev *out, int max);   // functions found
+/* Returns how many functions there are, of which at most max are in out. */
+int pci_scan(const struct pci_access *pci, struct pci_dev *out, int max);
+/* Returns how many capabilities have that id, and their offsets. */
 int pci_capabilities(const struct pci_access *pci, const struct pci_dev *d, uint8_t id,
-                     uint8_t at[PCI_CAPS_MAX]);    // offsets of the capabilities with that id
+                     uint8_t at[PCI_CAPS_MAX]);
 const char *pci_class_name(uint8_t class, uint8_t subclass);
-bool pci_bar_reachable(const struct pci_bar *bar, uint64_t need);   // addressed, below 4 GB
+bool pci_bar_reachable(const struct pci_bar *bar, uint64_t need); // addressed, below 4 GB
 int pci_assign(const struct pci_access *pci, const struct pci_dev *all, int n,
                struct pci_dev *d, struct pci_window io, struct pci_window memory);
 int pci_piix3_irq(const struct pci_access *pci, const struct pci_dev *bridge,
@@ -84,12 +86,11 @@ void pci_enable(const struct pci_dev *d, uint32_t command_bits);
 struct pci_driver {
     uint16_t vendor, device;
     const char *name;
-    bool (*probe)(struct pci_dev *d);    // true: claimed; false: left alone, reason printed
+    bool (*probe)(struct pci_dev *d);  // true: claimed; false: left alone, reason printed
 };
 
 /* Offers `fn` every device with these ids, e.g.
- * PCI_DRIVER(0x8086, 0x100e, "Intel e1000", e1000_probe); */
-#define PCI_DRIVER(vendor_id, device_id, label, fn)                                     \
-    static const struct pci_driver pci_driver_##device_id                                \
-        __attribute__((used, section("set_pci_driver"), aligned(4))) =                   \
+ * PCI_DRIVER(0x8086, 0x100e, "Intel e1000", e1000_probe);   (needs base/kernel.h) */
+#define PCI_DRIVER(vendor_id, device_id, label, fn)                       \
+    LINKER_SET(pci_driver, struct pci_driver, pci_driver_##device_id) =    \
         { vendor_id, device_id, label, fn }

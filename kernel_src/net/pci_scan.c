@@ -14,7 +14,8 @@ uint32_t pci_address(int bus, int dev, int fn, int offset)
          | (uint32_t)(fn & 7) << 8 | (uint32_t)(offset & 0xfc);
 }
 
-static uint32_t scan_read(const struct pci_access *pci, const struct pci_dev *d, int offset)
+static uint32_t scan_read(const struct pci_access *pci, const struct pci_dev *d,
+                          int offset)
 {
     return pci->read(pci->ctx, pci_address(d->bus, d->dev, d->fn, offset));
 }
@@ -56,8 +57,8 @@ bool pci_bar_reachable(const struct pci_bar *bar, uint64_t need)
         && bar->base <= UINT32_MAX && bar->size - 1 <= UINT32_MAX - bar->base;
 }
 
-static uint32_t scan_mask(const struct pci_access *pci, const struct pci_dev *d, int offset,
-                          uint32_t value)
+static uint32_t scan_mask(const struct pci_access *pci, const struct pci_dev *d,
+                          int offset, uint32_t value)
 {
     scan_write(pci, d, offset, 0xffffffff);
     uint32_t mask = scan_read(pci, d, offset);
@@ -79,7 +80,7 @@ static void scan_bars(const struct pci_access *pci, struct pci_dev *d)
         if (wide && i + 1 < n) {
             high = scan_read(pci, d, at + 4);
             high_mask = scan_mask(pci, d, at + 4, high);
-            i++;                                  // the next register is this one's top half
+            i++;    // the next register is this one's top half
         }
         pci_bar_decode(low, low_mask, high, high_mask, bar);
     }
@@ -110,7 +111,7 @@ static bool walk_function(struct pci_walk *w, struct pci_dev *d, bool *many)
 {
     uint32_t id = scan_read(w->pci, d, PCI_VENDOR);
     if ((id & 0xffff) == 0xffff || id == 0)
-        return false;                             // nobody answers: the bus floats to ones
+        return false;    // nobody answers: the bus floats to ones
     uint32_t class = scan_read(w->pci, d, PCI_CLASS);
     uint32_t header = scan_read(w->pci, d, PCI_HEADER) >> 16;
     d->vendor   = id & 0xffff;
@@ -131,7 +132,7 @@ static bool walk_function(struct pci_walk *w, struct pci_dev *d, bool *many)
         d->subsystem = subsystem >> 16;
     } else if (d->header == 1) {
         uint8_t secondary = scan_read(w->pci, d, PCI_BUS_NUMBERS) >> 8 & 0xff;
-        walk_add_bus(w, secondary);               // 0, an unconfigured bridge, is seen already
+        walk_add_bus(w, secondary);    // 0, an unconfigured bridge, is seen already
     }
     return true;
 }
@@ -250,7 +251,7 @@ int pci_assign(const struct pci_access *pci, const struct pci_dev *all, int n,
 }
 
 #define PIIX3_ROUTES   0x60
-#define PIIX3_USABLE   0xdef8u      // ISA lines that a PIRQ may be routed to: 3-7, 9-12, 14, 15
+#define PIIX3_USABLE   0xdef8u      // a PIRQ may be routed to lines 3-7, 9-12, 14, 15
 
 /* The line that interrupts of d arrive on, on a board where `bridge` is a PIIX3; it is
  * routed if it is not yet. -1: d has no interrupt pin, or is behind another bus. */

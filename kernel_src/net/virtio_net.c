@@ -32,7 +32,8 @@ enum virtio_common {                       // offsets in the common block: §4.1
 #define VIRTIO_F_VERSION_1    (1ull << 32)     // §6
 #define VIRTIO_NET_F_MAC      (1ull << 5)      // §5.1.3
 #define VIRTIO_NET_F_STATUS   (1ull << 16)
-#define VIRTIO_NET_FEATURES   (VIRTIO_F_VERSION_1 | VIRTIO_NET_F_MAC | VIRTIO_NET_F_STATUS)
+#define VIRTIO_NET_FEATURES \
+    (VIRTIO_F_VERSION_1 | VIRTIO_NET_F_MAC | VIRTIO_NET_F_STATUS)
 
 #define VIRTIO_S_ACKNOWLEDGE  1                // §2.1
 #define VIRTIO_S_DRIVER       2
@@ -40,7 +41,8 @@ enum virtio_common {                       // offsets in the common block: §4.1
 #define VIRTIO_S_FEATURES_OK  8
 #define VIRTIO_S_FAILED       128
 
-static uint32_t virtio_read(const struct virtio_region *r, uint32_t at, int width)
+IRQ_HANDLER static uint32_t virtio_read(const struct virtio_region *r, uint32_t at,
+                                        int width)
 {
     uint32_t where = r->base + at;
     if (r->io)
@@ -49,7 +51,8 @@ static uint32_t virtio_read(const struct virtio_region *r, uint32_t at, int widt
          : width == 2 ? *(volatile uint16_t *)where : *(volatile uint32_t *)where;
 }
 
-static void virtio_write(const struct virtio_region *r, uint32_t at, int width, uint32_t value)
+static void virtio_write(const struct virtio_region *r, uint32_t at, int width,
+                         uint32_t value)
 {
     uint32_t where = r->base + at;
     dma_barrier();
@@ -65,7 +68,7 @@ static void virtio_write(const struct virtio_region *r, uint32_t at, int width, 
 }
 
 #define VIRTIO_NET_HEADER  12
-#define VIRTIO_NET_BUF     1536     // header and the largest frame, rounded to cache lines
+#define VIRTIO_NET_BUF     1536    // header and the largest frame, rounded to cache lines
 #define VIRTIO_NET_BATCH   16       // receive buffers given back with one publication
 #define VIRTIO_NET_RESET_US 10000
 _Static_assert(VIRTIO_NET_HEADER + NETDEV_FRAME_MAX <= VIRTIO_NET_BUF, "a frame fits");
@@ -82,10 +85,11 @@ struct virtio_net {
 
 static struct virtio_net virtio_net;
 static struct virtq_memory virtio_net_rx_mem, virtio_net_tx_mem;
-static uint8_t virtio_net_rx_bufs[VIRTQ_SIZE_MAX][VIRTIO_NET_BUF] __attribute__((aligned(64)));
-static uint8_t virtio_net_tx_bufs[VIRTQ_SIZE_MAX][VIRTIO_NET_BUF] __attribute__((aligned(64)));
+static uint8_t virtio_net_rx_bufs[VIRTQ_SIZE_MAX][VIRTIO_NET_BUF];
+static uint8_t virtio_net_tx_bufs[VIRTQ_SIZE_MAX][VIRTIO_NET_BUF];
 
-static inline const struct virtio_region *virtio_block(const struct virtio_net *v, int block)
+IRQ_HANDLER static inline const struct virtio_region *
+virtio_block(const struct virtio_net *v, int block)
 {
     return &v->pci.block[block];
 }
@@ -138,12 +142,15 @@ static size_t virtio_net_copy(struct netdev *dev, uint16_t id, uint32_t len, uin
         dev->stats.rx_errors++;
         return 0;
     }
+    const uint8_t *frame = virtio_net_rx_bufs[id] + VIRTIO_NET_HEADER;
     len -= VIRTIO_NET_HEADER;
+    if (!(frame[0] & 1) && memcmp(frame, dev->mac, sizeof dev->mac) != 0)
+        return 0;    // for another station, as a real card would see it
     if (len > cap) {
         dev->stats.rx_dropped++;
         return 0;
     }
-    memcpy(buf, virtio_net_rx_bufs[id] + VIRTIO_NET_HEADER, len);
+    memcpy(buf, frame, len);
     dev->stats.rx_frames++;
     dev->stats.rx_bytes += len;
     return len;
@@ -280,7 +287,8 @@ static const char *virtio_net_queue(struct virtio_net *v, uint16_t index, struct
     *notify = at;
     virtq_init(q, m, num);
     virtio_write(c, VIRTIO_QUEUE_SIZE, 2, num);
-    const uint32_t part[3] = { (uintptr_t)m->desc, (uintptr_t)&m->avail, (uintptr_t)&m->used };
+    const uint32_t part[3] = { (uintptr_t)m->desc, (uintptr_t)&m->avail,
+                               (uintptr_t)&m->used };
     for (int i = 0; i < 3; i++) {
         virtio_write(c, VIRTIO_QUEUE_DESC + 8 * i, 4, part[i]);
         virtio_write(c, VIRTIO_QUEUE_DESC + 8 * i + 4, 4, 0);
@@ -292,8 +300,9 @@ static const char *virtio_net_queue(struct virtio_net *v, uint16_t index, struct
 static void virtio_net_mac(struct virtio_net *v, uint64_t agreed, uint8_t mac[6])
 {
     uint64_t noise = time_us() * 0x9e3779b97f4a7c15ull;
+    const struct virtio_region *device = virtio_block(v, VIRTIO_DEVICE);
     for (int i = 0; i < 6; i++)
-        mac[i] = (agreed & VIRTIO_NET_F_MAC) ? virtio_read(virtio_block(v, VIRTIO_DEVICE), i, 1)
+        mac[i] = (agreed & VIRTIO_NET_F_MAC) ? virtio_read(device, i, 1)
                                              : noise >> (8 + 8 * i) & 0xff;
     if (!(agreed & VIRTIO_NET_F_MAC))
         mac[0] = (mac[0] & 0xfc) | 2;

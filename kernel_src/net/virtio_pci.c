@@ -5,7 +5,8 @@
 /* virtio_pci.c: from PCI capabilities to checked register blocks (VIRTIO 1.2 §4.1.4). */
 #include "net/virtio_pci.h"
 
-static uint32_t cap_read(const struct pci_access *pci, const struct pci_dev *d, int offset)
+static uint32_t cap_read(const struct pci_access *pci, const struct pci_dev *d,
+                         int offset)
 {
     return pci->read(pci->ctx, pci_address(d->bus, d->dev, d->fn, offset));
 }
@@ -24,8 +25,8 @@ static struct virtio_region cap_region(const struct pci_dev *d, uint32_t bar_ind
                                    .base = (uint32_t)bar->base + offset, .len = len };
 }
 
-enum virtio_pci_result virtio_pci_find(const struct pci_access *pci, const struct pci_dev *d,
-                                       struct virtio_pci *out)
+enum virtio_pci_result virtio_pci_find(const struct pci_access *pci,
+                                       const struct pci_dev *d, struct virtio_pci *out)
 {
     static const uint32_t need[VIRTIO_BLOCKS] = { [VIRTIO_COMMON] = VIRTIO_COMMON_SIZE,
         [VIRTIO_NOTIFY] = 2, [VIRTIO_ISR] = 1, [VIRTIO_DEVICE] = VIRTIO_NET_CFG_SIZE };

@@ -15,7 +15,9 @@
 #define VIRTIO_COMMON_SIZE    56      // the fields of §4.1.4.3 that we use
 #define VIRTIO_NET_CFG_SIZE   8       // mac[6], status: §5.1.4
 
-enum virtio_block { VIRTIO_COMMON = 1, VIRTIO_NOTIFY, VIRTIO_ISR, VIRTIO_DEVICE, VIRTIO_BLOCKS };
+enum virtio_block {
+    VIRTIO_COMMON = 1, VIRTIO_NOTIFY, VIRTIO_ISR, VIRTIO_DEVICE, VIRTIO_BLOCKS
+};
 
 struct virtio_region {
     bool io;               // I/O ports rather than memory
@@ -33,6 +35,6 @@ enum virtio_pci_result {
     VIRTIO_PCI_MISSING,        // a block is not described at all
     VIRTIO_PCI_UNREACHABLE,    // described, but in no BAR that we can reach below 4 GB
 };
-enum virtio_pci_result virtio_pci_find(const struct pci_access *pci, const struct pci_dev *d,
-                                       struct virtio_pci *out);
+enum virtio_pci_result virtio_pci_find(const struct pci_access *pci,
+                                       const struct pci_dev *d, struct virtio_pci *out);
 const char *virtio_pci_result_name(enum virtio_pci_result r);

@@ -9,7 +9,7 @@
 #include "net/dma.h"
 
 /* One descriptor is never handed out. The standard would allow it; but a device that
- * compares indices modulo the queue size (v86 does) takes a full queue for an empty one. */
+ * compares indices modulo the queue size, as v86 does, takes a full queue for empty. */
 void virtq_init(struct virtq *q, volatile struct virtq_memory *m, uint16_t num)
 {
     KASSERT(num >= 2 && num <= VIRTQ_SIZE_MAX && (num & (num - 1)) == 0);
@@ -45,7 +45,7 @@ void virtq_submit(struct virtq *q, uint16_t id, uint64_t addr, uint32_t len, boo
     d->len = len;
     d->flags = write ? VIRTQ_DESC_WRITE : 0;
     d->next = 0;
-    q->cap[id] = write ? len : UINT32_MAX;         // for a buffer it only reads, len says nothing
+    q->cap[id] = write ? len : UINT32_MAX; // for a buffer it only reads, len says nothing
     q->state[id] = VIRTQ_FLYING;
     q->n_flying++;
     q->m->avail.ring[q->avail_idx & (q->num - 1)] = id;
@@ -76,7 +76,7 @@ enum virtq_result virtq_take(struct virtq *q, uint16_t *id, uint32_t *len)
         return VIRTQ_NONE;
     dma_barrier();                                 // its index first, then the entry
     volatile struct virtq_used_elem *e = &q->m->used.ring[q->used_idx & (q->num - 1)];
-    uint32_t i = e->id, n = e->len;                // read once: the device may still write
+    uint32_t i = e->id, n = e->len;    // read once: the device may still write
     q->used_idx++;
     if (i >= q->num || q->state[i] != VIRTQ_FLYING)
         return VIRTQ_BAD_ID;

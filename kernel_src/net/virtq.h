@@ -4,9 +4,10 @@
 
 /* virtq.h: the split virtqueue of VIRTIO 1.2 §2.7, as a driver sees it.
  *
- * Pure: memory in, decisions out. Each buffer is one descriptor, no chains. The arrays that
- * the device reads or writes are in struct virtq_memory; what the driver has to believe it
- * keeps in struct virtq, where no device can reach. A descriptor is free, ours or flying. */
+ * Pure: memory in, decisions out. Each buffer is one descriptor, no chains. The arrays
+ * that the device reads or writes are in struct virtq_memory; what the driver has to
+ * believe it keeps in struct virtq, where no device can reach. A descriptor is free, ours
+ * or flying. */
 // twin: virtq.c
 #pragma once
 #include <stdbool.h>
@@ -45,7 +46,7 @@ struct virtq {
     uint16_t free[VIRTQ_SIZE_MAX];         // a stack
     uint8_t state[VIRTQ_SIZE_MAX];
     uint32_t cap[VIRTQ_SIZE_MAX];          // bytes that the device may have written
-    bool broken;                           // the device contradicted itself: queue abandoned
+    bool broken;    // the device contradicted itself: queue abandoned
 };
 
 enum virtq_result {
@@ -59,7 +60,7 @@ enum virtq_result {
 void virtq_init(struct virtq *q, volatile struct virtq_memory *m, uint16_t num);
 int virtq_reserve(struct virtq *q);                    // free → ours; -1: none is free
 void virtq_submit(struct virtq *q, uint16_t id, uint64_t addr, uint32_t len, bool write);
-bool virtq_publish(struct virtq *q);                   // true: the device wants a notification
-enum virtq_result virtq_take(struct virtq *q, uint16_t *id, uint32_t *len);   // flying → ours
+bool virtq_publish(struct virtq *q);    // true: the device wants a notification
+enum virtq_result virtq_take(struct virtq *q, uint16_t *id, uint32_t *len);   // → ours
 void virtq_release(struct virtq *q, uint16_t id);      // ours → free
 bool virtq_ready(const struct virtq *q);
