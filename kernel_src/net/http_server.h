@@ -14,7 +14,7 @@
 #include "net/http.h"
 
 #define HTTP_CONN_MAX      64       /* open connections; more wait in TCP */
-#define HTTP_BACKLOG       32
+#define HTTP_BACKLOG       64       /* connections that wait to be accepted */
 #define HTTP_OUT_MAX       32768    /* unsent stream bytes per connection */
 #define HTTP_EXTRA_MAX     1024     /* bytes of headers from http_set_header */
 #define HTTP_HEAD_MS       10000    /* first byte of a head to its last: else 408 */
