@@ -1,6 +1,6 @@
 /* backtrace.c: tangled from nbs/base/03_traps.ipynb. Edit the notebook, not this file. */
 
-/* ---- nbs/base/03_traps.ipynb § Backtrace ---- */
+/* ---- nbs/base/03_traps.ipynb § Who called whom ---- */
 
 /* base/backtrace.c: see backtrace.h. */
 #include "base/backtrace.h"
@@ -24,6 +24,8 @@ bool backtrace_next(struct backtrace *b, uint32_t *return_address)
     return true;
 }
 
+/* ---- nbs/base/03_traps.ipynb § Names ---- */
+
 const char *ksyms_find(const uint32_t *table, uint32_t address, uint32_t *offset)
 {
     if (!table || table[0] == 0 || address < table[1])
@@ -40,6 +42,8 @@ const char *ksyms_find(const uint32_t *table, uint32_t address, uint32_t *offset
     const char *names = (const char *)(table + 1 + 2 * table[0]);
     return names + table[2 + 2 * low];
 }
+
+/* ---- nbs/base/03_traps.ipynb § The function without a frame ---- */
 
 #define PROLOGUE_MAX 32
 

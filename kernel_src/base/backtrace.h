@@ -1,6 +1,6 @@
 /* backtrace.h: tangled from nbs/base/03_traps.ipynb. Edit the notebook, not this file. */
 
-/* ---- nbs/base/03_traps.ipynb § Backtrace ---- */
+/* ---- nbs/base/03_traps.ipynb § Who called whom ---- */
 
 /* base/backtrace.h: who called whom, read from the frame pointers on a stack, and the
  * names of functions. Believes nothing it reads: a chain that leaves the stack or turns

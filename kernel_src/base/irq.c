@@ -40,6 +40,30 @@ static void pic_unmask(int irq)
     outb(port, inb(port) & ~(1 << irq % 8));
 }
 
+#define CPUID_APIC        (1u << 9)      /* leaf 1, EDX */
+#define APIC_BASE_MSR     0x1b
+#define APIC_ENABLED      (1u << 11)
+#define APIC_SPURIOUS     0xf0           /* registers: byte offsets from the base */
+#define APIC_LINT0        0x350
+#define APIC_SOFT_ENABLE  0x100
+#define APIC_EXTINT       0x700          /* the vector comes from the 8259; not masked */
+#define APIC_VECTOR       (TRAP_IRQ_BASE + 15)
+
+/* A CPU with a local APIC hears the 8259 only through the APIC's input LINT0. */
+static void apic_let_through(void)
+{
+    uint32_t eax, ebx, ecx, edx, base, high;
+    __cpuid(1, eax, ebx, ecx, edx);
+    if (!(edx & CPUID_APIC))
+        return;
+    __asm__ volatile("rdmsr" : "=a"(base), "=d"(high) : "c"(APIC_BASE_MSR));
+    if (!(base & APIC_ENABLED))
+        return;
+    volatile uint32_t *apic = (volatile uint32_t *)(uintptr_t)(base & ~0xfffu);
+    apic[APIC_SPURIOUS / 4] = APIC_SOFT_ENABLE | APIC_VECTOR;
+    apic[APIC_LINT0 / 4] = APIC_EXTINT;
+}
+
 /* Lines 7 and 15 also stand for "the request went away before you asked": not in service
  * then. */
 IRQ_HANDLER static bool pic_spurious(uint32_t irq)
@@ -93,6 +117,8 @@ void irq_set_level(int irq)
     outb(port, inb(port) | 1 << irq % 8);
 }
 
+/* ---- nbs/base/03_traps.ipynb § Sleeping without missing anything ---- */
+
 /* Sleep until the next interrupt, unless one came since we were last here: then the polls
  * that just ran may have missed what it brought. `sti` takes effect one instruction late,
  * so nothing gets between it and `hlt`. */
@@ -104,30 +130,6 @@ static void irq_idle(void)
         __asm__ volatile("sti; hlt; cli");
     seen = irq_count;
     __asm__ volatile("sti");
-}
-
-#define CPUID_APIC        (1u << 9)      /* leaf 1, EDX */
-#define APIC_BASE_MSR     0x1b
-#define APIC_ENABLED      (1u << 11)
-#define APIC_SPURIOUS     0xf0           /* registers: byte offsets from the base */
-#define APIC_LINT0        0x350
-#define APIC_SOFT_ENABLE  0x100
-#define APIC_EXTINT       0x700          /* the vector comes from the 8259; not masked */
-#define APIC_VECTOR       (TRAP_IRQ_BASE + 15)
-
-/* A CPU with a local APIC hears the 8259 only through the APIC's input LINT0. */
-static void apic_let_through(void)
-{
-    uint32_t eax, ebx, ecx, edx, base, high;
-    __cpuid(1, eax, ebx, ecx, edx);
-    if (!(edx & CPUID_APIC))
-        return;
-    __asm__ volatile("rdmsr" : "=a"(base), "=d"(high) : "c"(APIC_BASE_MSR));
-    if (!(base & APIC_ENABLED))
-        return;
-    volatile uint32_t *apic = (volatile uint32_t *)(uintptr_t)(base & ~0xfffu);
-    apic[APIC_SPURIOUS / 4] = APIC_SOFT_ENABLE | APIC_VECTOR;
-    apic[APIC_LINT0 / 4] = APIC_EXTINT;
 }
 
 static void irq_init(void)

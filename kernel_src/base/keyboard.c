@@ -1,6 +1,6 @@
 /* keyboard.c: tangled from nbs/base/03_traps.ipynb. Edit the notebook, not this file. */
 
-/* ---- nbs/base/03_traps.ipynb § Keyboard ---- */
+/* ---- nbs/base/03_traps.ipynb § The keyboard ---- */
 
 /* base/keyboard.c: see keyboard.h. */
 #include "base/keyboard.h"

@@ -1,6 +1,6 @@
 /* keyboard.h: tangled from nbs/base/03_traps.ipynb. Edit the notebook, not this file. */
 
-/* ---- nbs/base/03_traps.ipynb § Keyboard ---- */
+/* ---- nbs/base/03_traps.ipynb § The keyboard ---- */
 
 /* base/keyboard.h: PS/2 scan codes (set 1) to characters, US layout.
  * Pure: codes in, characters out. ps2.c owns the controller.

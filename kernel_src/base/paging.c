@@ -1,6 +1,6 @@
 /* paging.c: tangled from nbs/base/03_traps.ipynb. Edit the notebook, not this file. */
 
-/* ---- nbs/base/03_traps.ipynb § Paging ---- */
+/* ---- nbs/base/03_traps.ipynb § A map with holes ---- */
 
 /* base/paging.c: every address means itself, except where nothing should be (Intel SDM
  * volume 3, chapter 4.3). Large pages of 4 MiB; the few that hold a border are split into

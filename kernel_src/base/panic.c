@@ -1,6 +1,6 @@
 /* panic.c: tangled from nbs/base/03_traps.ipynb. Edit the notebook, not this file. */
 
-/* ---- nbs/base/03_traps.ipynb § Backtrace ---- */
+/* ---- nbs/base/03_traps.ipynb § The last words ---- */
 
 /* base/panic.c: the last words. Uses nothing that could be broken by what went wrong: no
  * heap, no interrupts, only the console. A fault while panicking prints one line and
@@ -39,9 +39,11 @@ static void print_location(uint32_t address, uint32_t back, uint32_t times)
 static uint32_t unframed_return(uint32_t eip, uint32_t esp)
 {
     uint32_t offset, low = address_of(stack_bottom), word = 0;
-    if (!symbol(eip, &offset) || esp % 4 || esp < low || esp - low > STACK_SIZE - 8)
+    if (esp % 4 || esp < low || esp - low > STACK_SIZE - 8)
         return 0;
-    int above = backtrace_unframed((const uint8_t *)(uintptr_t)(eip - offset), offset);
+    int above = 0;                      /* a jump to nowhere: its call has just pushed it */
+    if (symbol(eip, &offset))
+        above = backtrace_unframed((const uint8_t *)(uintptr_t)(eip - offset), offset);
     if (above >= 0)
         word = ((const uint32_t *)(uintptr_t)esp)[above];
     return symbol(word, &offset) ? word : 0;
@@ -101,7 +103,7 @@ _Noreturn void panic(const char *fmt, ...)
     kernel_exit(KERNEL_EXIT_PANIC);
 }
 
-/* ---- nbs/base/03_traps.ipynb § Traps ---- */
+/* ---- nbs/base/03_traps.ipynb § The trap frame ---- */
 
 _Noreturn void panic_trap(const struct trap_frame *f, uint32_t esp, const char *what)
 {

@@ -1,6 +1,6 @@
 /* ps2.c: tangled from nbs/base/03_traps.ipynb. Edit the notebook, not this file. */
 
-/* ---- nbs/base/03_traps.ipynb § Keyboard ---- */
+/* ---- nbs/base/03_traps.ipynb § The keyboard ---- */
 
 /* base/ps2.c: the keyboard's controller (8042) and the interrupts of both inputs.
  * The handler moves scan codes from the controller into a ring, as it holds only one;

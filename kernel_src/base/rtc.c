@@ -1,6 +1,6 @@
 /* rtc.c: tangled from nbs/base/03_traps.ipynb. Edit the notebook, not this file. */
 
-/* ---- nbs/base/03_traps.ipynb § Time ---- */
+/* ---- nbs/base/03_traps.ipynb § The date ---- */
 
 /* base/rtc.c: see rtc.h. */
 #include "base/rtc.h"

@@ -1,6 +1,6 @@
 /* rtc.h: tangled from nbs/base/03_traps.ipynb. Edit the notebook, not this file. */
 
-/* ---- nbs/base/03_traps.ipynb § Time ---- */
+/* ---- nbs/base/03_traps.ipynb § The date ---- */
 
 /* base/rtc.h: the date and time of day as the CMOS clock (Motorola MC146818) keeps them.
  * Pure: registers in, seconds since 1970 out.

@@ -1,6 +1,6 @@
 /* time.c: tangled from nbs/base/03_traps.ipynb. Edit the notebook, not this file. */
 
-/* ---- nbs/base/03_traps.ipynb § Time ---- */
+/* ---- nbs/base/03_traps.ipynb § How fast is the TSC? ---- */
 
 /* base/time.c: the time stamp counter, calibrated by the PIT (Intel 8254 data sheet), and
  * the CMOS clock for the date. Channel 0 of the PIT ticks; channel 2 measures. */
@@ -111,6 +111,8 @@ static void time_init(void)
             error_ppm, TIME_TICK_HZ);
 }
 INITCALL(20, time_init);
+
+/* ---- nbs/base/03_traps.ipynb § The date ---- */
 
 #define RTC_RESYNC_US 60000000ull     /* a TSC that is 500 ppm off is 30 ms off by then */
 #define RTC_TRIES     1000

@@ -1,6 +1,6 @@
 /* traps.S: tangled from nbs/base/03_traps.ipynb. Edit the notebook, not this file. */
 
-/* ---- nbs/base/03_traps.ipynb § Traps ---- */
+/* ---- nbs/base/03_traps.ipynb § The trap frame ---- */
 
 /* base/traps.S: one entry for each vector. Each pushes what the CPU did not (an error
  * code, the vector), saves the registers and calls C with a struct trap_frame. */

@@ -1,6 +1,6 @@
 /* traps.c: tangled from nbs/base/03_traps.ipynb. Edit the notebook, not this file. */
 
-/* ---- nbs/base/03_traps.ipynb § Traps ---- */
+/* ---- nbs/base/03_traps.ipynb § The table ---- */
 
 /* base/traps.c: the interrupt descriptor table and the CPU's exceptions (Intel SDM volume
  * 3, chapter 6). A double fault gets a task of its own (chapter 7), because its usual
@@ -61,6 +61,8 @@ _Noreturn void trap_exception(const struct trap_frame *f)
         what = page_fault_text(text, sizeof text, f->error);
     panic_trap(f, address_of(&f->eflags + 1), what);
 }
+
+/* ---- nbs/base/03_traps.ipynb § The stack that is no longer there ---- */
 
 /* Task-state segment (Intel SDM volume 3, figure 7-2): a whole CPU state in memory. */
 struct tss {

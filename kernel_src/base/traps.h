@@ -1,6 +1,6 @@
 /* traps.h: tangled from nbs/base/03_traps.ipynb. Edit the notebook, not this file. */
 
-/* ---- nbs/base/03_traps.ipynb § Traps ---- */
+/* ---- nbs/base/03_traps.ipynb § The trap frame ---- */
 
 /* base/traps.h: what the CPU does when it cannot go on, and how interrupts enter C.
  * Vectors 0..31 are the CPU's exceptions, all fatal here. 32..47: the two PICs' lines. */
