@@ -2,8 +2,9 @@
 
 /* ---- nbs/base/04_memory.ipynb § Options ---- */
 
-/* base/config.c: see config.h. The table is one slot per declared key that was given. Values are
- * copied in, so that a pointer from config_get stays good, and follows a later config_set. */
+/* base/config.c: see config.h. The table is one slot per declared key that was given.
+ * Values are copied in, so that a pointer from config_get stays good, and follows a later
+ * config_set. */
 #include "base/config.h"
 #include "base/stdio.h"
 #include "base/stdlib.h"
@@ -11,8 +12,9 @@
 
 static int config_key_char(int c) { return c == '-' ? '_' : c; }
 
-/* Reads one word: key=value, where quotes of either kind protect blanks and are dropped. A word
- * without '=' is CONFIG_NO_PAIR, with the word in `value`. *line moves behind the word. */
+/* Reads one word: key=value, where quotes of either kind protect blanks and are dropped.
+ * A word without '=' is CONFIG_NO_PAIR, with the word in `value`. *line moves behind the
+ * word. */
 enum config_word config_next(const char **line, char key[CONFIG_KEY_MAX],
                              char value[CONFIG_VALUE_MAX])
 {
@@ -110,7 +112,8 @@ bool config_set(const char *key, const char *value)
     struct config_entry *e = config_find(key);
     if (!e) {
         if (n_entries == CONFIG_ENTRIES_MAX) {
-            kprintf("[config] %s ignored: %d keys are the most\n", key, CONFIG_ENTRIES_MAX);
+            kprintf("[config] %s ignored: %d keys are the most\n", key,
+                    CONFIG_ENTRIES_MAX);
             return false;
         }
         e = &entries[n_entries++];
@@ -124,13 +127,15 @@ void config_read(const char *line)
 {
     char key[CONFIG_KEY_MAX], value[CONFIG_VALUE_MAX];
     enum config_word word;
-    for (bool first = true; (word = config_next(&line, key, value)) != CONFIG_END; first = false) {
+    for (bool first = true; (word = config_next(&line, key, value)) != CONFIG_END;
+         first = false) {
         if (word == CONFIG_PAIR)
             config_set(key, value);
         else if (word == CONFIG_TOO_LONG)
             kprintf("[config] '%.40s...' ignored: too long\n", *key ? key : value);
         else if (word == CONFIG_OPEN_QUOTE)
-            kprintf("[config] '%s' ignored: its quote is not closed\n", *key ? key : value);
+            kprintf("[config] '%s' ignored: its quote is not closed\n",
+                    *key ? key : value);
         else if (!first)                     /* the first may be the kernel's file name */
             kprintf("[config] '%.40s' ignored: not key=value\n", value);
     }

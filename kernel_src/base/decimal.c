@@ -14,8 +14,8 @@
 
 struct bignum { int n; uint32_t limb[LIMBS_MAX]; };   /* least significant limb first */
 
-/* x / 10^9 for x < 2^60, by multiplication with 2^61 / 10^9: `div` is slow on a PC, and on an
- * emulated one slower still. What the cut-off bits were worth, the loop puts right. */
+/* x / 10^9 for x < 2^60, by multiplication with 2^61 / 10^9: `div` is slow on a PC, and
+ * slower on an emulated one. What the cut-off bits were worth, the loop puts right. */
 static uint32_t limb_divide(uint64_t x, uint32_t *rem)
 {
     uint32_t q = (uint32_t)((x >> 29) * 2305843009u >> 32);
@@ -36,8 +36,8 @@ static void bignum_multiply(struct bignum *b, uint32_t factor)   /* factor < 2^3
 }
 
 /* Multiplies by base^n, in steps of step_power = base^step that fit a limb. */
-static void bignum_multiply_power(struct bignum *b, uint32_t base, int n, uint32_t step_power,
-                                  int step)
+static void bignum_multiply_power(struct bignum *b, uint32_t base, int n,
+                                  uint32_t step_power, int step)
 {
     for (; n >= step; n -= step)
         bignum_multiply(b, step_power);
@@ -122,7 +122,7 @@ static void decimal_trim(struct decimal *d)
         d->point = 0;
 }
 
-/* Is d, cut after n digits, closer to the next number of n digits? A tie goes to the even one. */
+/* Is d, cut after n digits, closer to the next number of n digits? Ties go to even. */
 static bool rounds_up(const struct decimal *d, int n)
 {
     if (n >= d->n)
@@ -160,10 +160,11 @@ int decimal_compare(const struct decimal *a, const struct decimal *b)
 
 /* ---- nbs/base/02_libc.ipynb § The shortest text ---- */
 
-/* The interval of reals that round to |v|: the midpoints towards both neighbours, which differ in
- * distance when |v| is a power of two. Ties go to the even mantissa, so the ends belong to it or
- * not. `precision` is 53, or 24 for a float held in a double. */
-static bool rounding_interval(double v, int precision, struct decimal *low, struct decimal *high)
+/* The interval of reals that round to |v|: the midpoints towards both neighbours, which
+ * differ in distance when |v| is a power of two. Ties go to the even mantissa, so the
+ * ends belong to it or not. `precision` is 53, or 24 for a float held in a double. */
+static bool rounding_interval(double v, int precision, struct decimal *low,
+                              struct decimal *high)
 {
     uint64_t m;
     int e, e_min = precision == DOUBLE_BITS ? -1074 : -149;
@@ -189,7 +190,7 @@ static void shortest(struct decimal *d, double v, int precision)
     decimal_from_double(&exact, v);
     bool closed = rounding_interval(v, precision, &low, &high);
 
-    int n = 1;                                  /* digits that both ends share decide nothing */
+    int n = 1; /* digits that both ends share decide nothing */
     if (low.point == high.point)
         while (n < low.n && n < high.n && low.digit[n - 1] == high.digit[n - 1])
             n++;
@@ -247,9 +248,9 @@ static int decimal_layout(char *buf, const struct decimal *d)
     return (int)(p - buf);
 }
 
-/* Most numbers people write have few digits: is v = D / 10^k for an integer D < 10^15, k <= 15?
- * Both are doubles exactly, so the division rounds once, as a reader of the text would. And no two
- * decimals of 15 digits are so close that they share a double: the first k that fits is the answer. */
+/* Most numbers that people write have few digits: is v = D / 10^k, with D < 10^15 and k
+ * at most 15? Both are doubles exactly, so the division rounds once, as a reader of the
+ * text would. No two decimals of 15 digits share a double: the first k is the answer. */
 static bool shortest_of_few(struct decimal *d, double v)
 {
     double power = 1;
@@ -289,4 +290,7 @@ static int number_shortest(char *buf, double v, int precision)
 }
 
 int dtoa_shortest(char *buf, double v) { return number_shortest(buf, v, DOUBLE_BITS); }
-int ftoa_shortest(char *buf, float v) { return number_shortest(buf, (double)v, FLOAT_BITS); }
+int ftoa_shortest(char *buf, float v)
+{
+    return number_shortest(buf, (double)v, FLOAT_BITS);
+}

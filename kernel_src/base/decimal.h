@@ -3,16 +3,16 @@
 /* ---- nbs/base/02_libc.ipynb § Numbers as text, exactly ---- */
 
 /* base/decimal.h: binary floating point <-> exact decimal digits.
- * Every finite double is a finite decimal; `struct decimal` holds all of its digits, so that
- * printing, shortest printing and reading (stdlib.c: strtod) are comparisons of digit strings.
- * Pure: no state, no allocation; a struct decimal is about 800 bytes of stack.
+ * Every finite double is a finite decimal; `struct decimal` holds all of its digits, so
+ * that printing, shortest printing and reading (stdlib.c: strtod) are comparisons of
+ * digit strings. Pure: no state, no allocation, but most of a kilobyte of stack each.
  * twin: decimal.c string.c */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#define DECIMAL_MAX 774        /* 768 digits are the most that any double or midpoint needs */
+#define DECIMAL_MAX 774 /* 768 digits are the most that any double or midpoint needs */
 #define DTOA_SHORTEST_MAX 28   /* "-1.2345678901234567e-308" and a NUL, with room */
 
 struct decimal {
@@ -23,9 +23,9 @@ struct decimal {
 
 void decimal_from_binary(struct decimal *d, uint64_t m, int e);  /* m * 2^e, exactly */
 void decimal_from_double(struct decimal *d, double v);           /* |v|, finite */
-void decimal_round(struct decimal *d, int n);                    /* keep n digits; ties to even */
+void decimal_round(struct decimal *d, int n); /* keep n digits; ties to even */
 int decimal_compare(const struct decimal *a, const struct decimal *b);
 void decimal_shortest(struct decimal *d, double v);              /* |v|, finite, not 0 */
 
-int dtoa_shortest(char *buf, double v);   /* shortest text that reads back as v; its length */
+int dtoa_shortest(char *buf, double v);   /* shortest text for v; its length */
 int ftoa_shortest(char *buf, float v);

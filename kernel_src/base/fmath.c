@@ -3,10 +3,11 @@
 /* ---- nbs/base/02_libc.ipynb § Mathematics ---- */
 
 /* base/fmath.c: see fmath.h.
- * Every function is the same three steps: reduce the argument to a small interval by an identity,
- * sum a short polynomial there, undo the reduction. The float functions work in double, whose 29
- * spare bits swallow all rounding errors but the last. The double functions carry the error of
- * each critical step in a second double (struct dd). Must not be compiled with -ffast-math. */
+ * Every function is the same three steps: reduce the argument to a small interval by an
+ * identity, sum a short polynomial there, undo the reduction. The float functions work in
+ * double, whose 29 spare bits swallow all rounding errors but the last. The double
+ * functions carry the error of each critical step in a second double (struct dd). Must
+ * not be compiled with -ffast-math. */
 #include "base/fmath.h"
 
 static uint64_t bits_of(double x)
@@ -72,10 +73,11 @@ FMATH long lroundf(float x) { return (long)round((double)x); }
 /* ---- nbs/base/02_libc.ipynb § exp ---- */
 
 #define LOG2_E 0x1.71547652b82fep+0
-#define LN2_HI 0x1.62e42fefa3800p-1      /* ln 2 = HI + LO; HI ends in 11 zero bits, so that */
-#define LN2_LO 0x1.ef35793c76730p-45     /* k * HI is exact for every exponent k of a double */
+/* ln 2 = HI + LO. HI ends in 11 zero bits: k * HI is exact for a double's exponent k. */
+#define LN2_HI 0x1.62e42fefa3800p-1
+#define LN2_LO 0x1.ef35793c76730p-45
 
-static const double EXPF[] = {           /* (e^r - 1 - r) / r^2, fitted on |r| <= ln2 / 2 */
+static const double EXPF[] = {           /* (e^r - 1 - r) / r^2 for |r| <= ln2 / 2 */
     0x1.0000000b8f903p-1, 0x1.5555555a78375p-3, 0x1.5554e91032b89p-5,
     0x1.1110e0f6a8215p-7, 0x1.6d43168f01f2cp-10, 0x1.a124e54f92496p-13};
 
@@ -150,7 +152,7 @@ static struct dd two_sum(double a, double b)            /* a + b, exactly (Knuth
     return (struct dd){s, (a - (s - t)) + (b - t)};
 }
 
-static struct dd two_product(double a, double b)        /* a * b, exactly (Dekker, Veltkamp) */
+static struct dd two_product(double a, double b) /* a * b, exactly (Dekker, Veltkamp) */
 {
     double ca = 0x1.0000002p+27 * a, cb = 0x1.0000002p+27 * b;
     double ah = ca - (ca - a), al = a - ah, bh = cb - (cb - b), bl = b - bh, p = a * b;
@@ -180,8 +182,8 @@ static const struct dd TWO_THIRDS = {0x1.5555555555555p-1, 0x1.5555555555555p-55
 static const struct dd LN2_TAIL = {0x1.ef35793c76730p-45, 0x1.f97b57a079a19p-103};
 static const struct dd LOG10_E = {0x1.bcb7b1526e50ep-2, 0x1.95355baaafad3p-57};
 
-/* log x to about 64 bits; x finite and > 0. The first two terms of the series in two doubles each,
- * the rest (less than 1/80 of the second) in one. */
+/* log x to about 64 bits; x finite and > 0. The first two terms of the series in two
+ * doubles each, the rest (less than 1/80 of the second) in one. */
 static struct dd log_dd(double x)
 {
     int k;
@@ -193,7 +195,8 @@ static struct dd log_dd(double x)
         tail = tail * z.hi + 2.0 / odd;
     struct dd p = dd_add(TWO_THIRDS, (struct dd){tail * z.hi, 0});
     struct dd log_m = dd_add((struct dd){2 * s.hi, 2 * s.lo}, dd_mul(dd_mul(s, z), p));
-    struct dd log_k = dd_add((struct dd){k * LN2_HI, 0}, dd_mul((struct dd){k, 0}, LN2_TAIL));
+    struct dd log_k =
+        dd_add((struct dd){k * LN2_HI, 0}, dd_mul((struct dd){k, 0}, LN2_TAIL));
     return dd_add(log_k, log_m);
 }
 
@@ -228,11 +231,11 @@ static double exp_dd(struct dd x)
     double p = INVERSE_FACTORIAL[13];
     for (int n = 12; n >= 3; n--)
         p = p * r.hi + INVERSE_FACTORIAL[n];
-    struct dd square = two_product(r.hi, r.hi);        /* 1 + r + r^2/2 exactly, then the rest */
+    struct dd square = two_product(r.hi, r.hi); /* 1 + r + r^2/2 exactly, then the rest */
     struct dd a = two_sum(1, r.hi), b = two_sum(a.hi, square.hi / 2);
     double rest = r.lo * a.hi + square.lo / 2 + r.hi * square.hi * p;
     double y = b.hi + (b.lo + (a.lo + rest));
-    return y * exp2i(k / 2) * exp2i(k - k / 2);   /* two steps: 2^1024 and 2^-1074 are no doubles */
+    return y * exp2i(k / 2) * exp2i(k - k / 2);    /* two steps: 2^1024 is no double */
 }
 
 FMATH double exp(double x)
@@ -274,7 +277,7 @@ FMATH float powf(float x, float y) { return (float)pow((double)x, (double)y); }
 FMATH float tanhf(float x)
 {
     double v = (double)x, a = fabs(v);
-    if (a < 0.02)                          /* here e^2x - 1 would lose what e^2x rounded off */
+    if (a < 0.02) /* here e^2x - 1 would lose what e^2x rounded off */
         return (float)(v * (1 - v * v * (1.0 / 3 - v * v * (2.0 / 15))));
     if (a > 10)
         return (float)__builtin_copysign(1, v);
@@ -299,8 +302,9 @@ static const uint32_t TWO_OVER_PI_WORDS[] = {
     0x4f463f66, 0x9e5fea2d, 0x7527bac7, 0xebe5f17b, 0x3d0739f7, 0x8a5292ea, 0x6bfb5fb1,
     0x1f8d5d08, 0x56033046};
 
-/* x mod pi/2 for any finite x >= 2^-10: multiplies the integer mantissa by the seven words of 2/pi
- * whose product with it is neither a multiple of 4 nor too small to matter (Payne and Hanek). */
+/* x mod pi/2 for any finite x >= 2^-10: multiplies the integer mantissa by the seven
+ * words of 2/pi whose product with it is neither a multiple of 4 nor too small to matter
+ * (Payne and Hanek). */
 static struct dd reduce_large(double x, int *quadrant)
 {
     uint64_t bits = bits_of(x), m = (bits & ((1ull << 52) - 1)) | 1ull << 52;
@@ -310,18 +314,20 @@ static struct dd reduce_large(double x, int *quadrant)
     for (int half = 0; half < 2; half++) {
         uint64_t carry = 0, factor = half ? m >> 32 : (uint32_t)m;
         for (int i = 0; i < PI_WORDS; i++) {
-            carry += factor * TWO_OVER_PI_WORDS[skip + PI_WORDS - 1 - i] + product[i + half];
+            carry +=
+                factor * TWO_OVER_PI_WORDS[skip + PI_WORDS - 1 - i] + product[i + half];
             product[i + half] = (uint32_t)carry;
             carry >>= 32;
         }
         product[PI_WORDS + half] = (uint32_t)carry;
     }
 
-    int point = 32 * (PI_WORDS + skip) - e;             /* this bit of the product weighs 1 */
-    uint32_t f[5];                                      /* 4 words of fraction, 1 above them */
+    int point = 32 * (PI_WORDS + skip) - e; /* this bit of the product weighs 1 */
+    uint32_t f[5];                          /* 4 words of fraction, 1 above them */
     for (int i = 0; i < 5; i++) {
         int bit = point - 128 + 32 * i, w = bit / 32;
-        uint64_t pair = product[w] | (w + 1 < PI_WORDS + 2 ? (uint64_t)product[w + 1] << 32 : 0);
+        uint64_t pair =
+            product[w] | (w + 1 < PI_WORDS + 2 ? (uint64_t)product[w + 1] << 32 : 0);
         f[i] = (uint32_t)(pair >> bit % 32);
     }
     bool negative = f[3] >> 31;                         /* nearest: use [-1/2, 1/2) */
@@ -329,7 +335,8 @@ static struct dd reduce_large(double x, int *quadrant)
     double sign = negative ? -1 : 1, weight = 0x1p-128;
     struct dd fraction = {0, 0};
     for (int i = 0; i < 4; i++, weight *= 0x1p32)
-        fraction = dd_add((struct dd){sign * weight * (negative ? ~f[i] : f[i]), 0}, fraction);
+        fraction =
+            dd_add((struct dd){sign * weight * (negative ? ~f[i] : f[i]), 0}, fraction);
     return dd_mul(fraction, PI_2);
 }
 

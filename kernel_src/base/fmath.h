@@ -3,9 +3,9 @@
 /* ---- nbs/base/02_libc.ipynb § Mathematics ---- */
 
 /* base/fmath.h: the mathematical functions that inference, sampling and RoPE need.
- * Names and special values as in ISO C Annex F, without errno and exception flags. The float
- * functions err by less than 0.51 ulp, the double functions by less than 1 ulp; chapter 2 measures
- * every one of them. Pure.
+ * Names and special values as in ISO C Annex F, without errno and exception flags. The
+ * float functions err by less than 0.51 ulp, the double functions by less than 1 ulp;
+ * chapter 2 measures every one of them. Pure.
  * twin: fmath.c */
 #pragma once
 #include <stdbool.h>
@@ -21,8 +21,8 @@
 #define isfinite(x) __builtin_isfinite(x)
 #define signbit(x) __builtin_signbit(x)
 
-/* The 32-bit calling convention returns floats on the x87 stack: a store and a load each way, and
- * a slow path in every emulator. Within the kernel they travel in SSE registers. */
+/* The 32-bit calling convention returns floats on the x87 stack: a store and a load each
+ * way, and slow in an emulator. Within the kernel they travel in SSE registers. */
 #ifdef __i386__
 #define FMATH __attribute__((sseregparm, const))
 #else

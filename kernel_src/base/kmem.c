@@ -3,8 +3,8 @@
 /* ---- nbs/base/04_memory.ipynb § The kernel's own ---- */
 
 /* base/kmem.c: the kernel's own heap and model region; the edge of memory.c.
- * The heap is 4 MiB of .bss: bounded, there from the first instruction, and its size is a line of
- * the linker map. The region is whatever RAM nothing else has a claim on. */
+ * The heap is 4 MiB of .bss: bounded, there from the first instruction, and its size is a
+ * line of the linker map. The region is whatever RAM nothing else has a claim on. */
 #include "base/bootinfo.h"
 #include "base/kernel.h"
 #include "base/memory.h"
@@ -42,7 +42,8 @@ static void region_init(void)
     int n = 0;
     reserved[n++] = extent_of_bytes(kernel_start, (size_t)(kernel_end - kernel_start));
     for (int i = 0; i < boot_info.n_modules; i++)
-        reserved[n++] = extent_of_bytes(boot_info.modules[i].data, boot_info.modules[i].size);
+        reserved[n++] =
+            extent_of_bytes(boot_info.modules[i].data, boot_info.modules[i].size);
     if (!region_largest(boot_info.regions, boot_info.n_regions, reserved, n, &best)) {
         kprintf("[mem] model region: the memory map has no free RAM\n");
         return;

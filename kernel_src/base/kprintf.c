@@ -2,8 +2,9 @@
 
 /* ---- nbs/base/02_libc.ipynb § kprintf ---- */
 
-/* base/kprintf.c: printf to the console. The edge of stdio: vformat with the console as its sink.
- * Short pieces are gathered into lines of up to KPRINTF_CHUNK bytes; nothing is ever cut. */
+/* base/kprintf.c: printf to the console. The edge of stdio: vformat with the console as
+ * its sink. Short pieces are gathered into lines of up to KPRINTF_CHUNK bytes; nothing is
+ * ever cut. */
 #include "base/console.h"
 #include "base/stdio.h"
 #include "base/string.h"

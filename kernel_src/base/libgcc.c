@@ -3,9 +3,9 @@
 /* ---- nbs/base/02_libc.ipynb § What the compiler calls in secret ---- */
 
 /* base/libgcc.c: what gcc -m32 calls when one instruction is not enough.
- * The names are gcc's (gccint, "The GCC low-level runtime library"); they are the contract, so no
- * header declares them. Division never recurses into itself: the core uses the CPU's own
- * 64-by-32 division, which on the host twin is spelled out in C. */
+ * The names are gcc's (gccint, "The GCC low-level runtime library"); they are the
+ * contract, so no header declares them. Division never recurses into itself: the core
+ * uses the CPU's own 64-by-32 division, which on the host twin is spelled out in C. */
 #include <stdint.h>
 
 uint64_t __udivmoddi4(uint64_t n, uint64_t d, uint64_t *rem);
@@ -23,7 +23,7 @@ int __popcountdi2(uint64_t v);
 int __clzdi2(uint64_t v);
 int __ctzdi2(uint64_t v);
 
-/* (high:low) / d with high < d, so that the quotient fits 32 bits: the `div` instruction. */
+/* (high:low) / d with high < d, so that the quotient fits 32 bits: one instruction. */
 static uint32_t div64by32(uint32_t high, uint32_t low, uint32_t d, uint32_t *rem)
 {
     uint32_t quotient;
@@ -37,19 +37,19 @@ uint64_t __udivmoddi4(uint64_t n, uint64_t d, uint64_t *rem)
     uint64_t quotient, left;
     if (d1 == 0) {                        /* schoolbook: two digits by one, base 2^32 */
         uint32_t d0 = (uint32_t)d, r, q1 = d0 ? n1 / d0 : 0;
-        uint32_t q0 = div64by32(d0 ? n1 % d0 : n1, n0, d0, &r);  /* d0 == 0: #DE, as it should */
+        uint32_t q0 = div64by32(d0 ? n1 % d0 : n1, n0, d0, &r);   /* 0: #DE, rightly */
         quotient = (uint64_t)q1 << 32 | q0;
         left = r;
     } else if (d > n) {
         quotient = 0;
         left = n;
-    } else {                              /* the quotient is below 2^32: guess it from the top */
+    } else { /* the quotient is below 2^32: guess it from the top */
         int s = __builtin_clz(d1);
         uint32_t top = (uint32_t)(d << s >> 32), r;
         uint32_t q = div64by32(n1 >> 1, n1 << 31 | n0 >> 1, top, &r);
         q = (uint32_t)((uint64_t)q << s >> 31);
         if (q)
-            q--;                          /* at most one too large before, one too small now */
+            q--; /* at most one too large before, one too small now */
         quotient = q;
         left = n - quotient * d;
         if (left >= d) {
@@ -93,7 +93,7 @@ int64_t __moddi3(int64_t n, int64_t d)
 
 #define TWO_32 4294967296.0
 
-/* Halves of 32 bits: each conversion below fits a signed 64-bit or smaller instruction. */
+/* In halves of 32 bits, which the SSE2 conversions can take. */
 uint64_t __fixunsdfdi(double v)
 {
     if (!(v > 0))
@@ -110,8 +110,8 @@ double __floatundidf(uint64_t v)
     return (double)(uint32_t)(v >> 32) * TWO_32 + (double)(uint32_t)v;
 }
 
-/* Through a double would round twice. Bits that only matter as "something is there" are folded
- * into one first; then the double is exact and the one rounding is the last. */
+/* Through a double would round twice. Bits that only matter as "something is there" are
+ * folded into one first; then the double is exact and the one rounding is the last. */
 float __floatundisf(uint64_t v)
 {
     if (v >> 53)

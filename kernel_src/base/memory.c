@@ -3,10 +3,11 @@
 /* ---- nbs/base/04_memory.ipynb § The arena ---- */
 
 /* base/memory.c: arena, heap and memory map (see memory.h).
- * The heap's invariants, which heap_check verifies: blocks tile [0, size); no two neighbours are
- * both free; every free block is in the list of its bin, and only those; every header carries a
- * seal over its own fields; guard bytes behind each request and poison in free blocks are intact.
- * Called from the main loop only, never from an interrupt. */
+ * The heap's invariants, which heap_check verifies: blocks tile [0, size); no two
+ * neighbours are both free; every free block is in the list of its bin, and only those;
+ * every header carries a seal over its own fields; guard bytes behind each request and
+ * poison in free blocks are intact. Called from the main loop only, never from an
+ * interrupt. */
 #include "base/memory.h"
 #include "base/bootinfo.h"
 #include "base/panic.h"
@@ -20,8 +21,8 @@ void arena_init(struct arena *a, void *base, size_t cap)
     *a = (struct arena){.base = base, .cap = cap};
 }
 
-/* Takes `size` bytes at a multiple of `align`, a power of two. NULL, and no change, when the rest
- * of the arena cannot hold them. */
+/* Takes `size` bytes at a multiple of `align`, a power of two. NULL, and no change, when
+ * the rest of the arena cannot hold them. */
 void *arena_alloc(struct arena *a, size_t size, size_t align)
 {
     KASSERT(is_pow2(align));
@@ -36,8 +37,9 @@ void *arena_alloc(struct arena *a, size_t size, size_t align)
 
 /* ---- nbs/base/04_memory.ipynb § The heap ---- */
 
-/* A block is a header and a payload. Offsets and sizes are 32 bits wide on every machine, so that
- * the host twin has the kernel's layout. `size` counts the header and is a multiple of 16. */
+/* A block is a header and a payload. Offsets and sizes are 32 bits wide on every machine,
+ * so that the host twin has the kernel's layout. `size` counts the header and is a
+ * multiple of 16. */
 struct heap_block {
     uint32_t seal;                 /* over the other three, the place and the state */
     uint32_t size;
@@ -46,14 +48,14 @@ struct heap_block {
 };
 _Static_assert(sizeof(struct heap_block) == HEAP_ALIGN, "the payload must stay aligned");
 
-struct heap_links { uint32_t next, prev; };      /* at the start of a free block's payload */
+struct heap_links { uint32_t next, prev; };      /* in front of a free block's payload */
 
 #define HEAP_HEADER ((uint32_t)sizeof(struct heap_block))
 #define HEAP_BLOCK_MIN (2 * HEAP_HEADER)
 #define HEAP_NONE UINT32_MAX
 #define HEAP_GUARD 0xFD            /* fills the payload behind the request */
 #define HEAP_GUARD_MIN 8
-#define HEAP_POISON 0xDF           /* fills a free payload behind the links, and dead headers */
+#define HEAP_POISON 0xDF /* fills a free payload behind the links, and dead headers */
 #define HEAP_POISON_MAX 64         /* this much of it: enough to catch most, and cheap */
 
 enum heap_state { HEAP_USED = 0x75736564, HEAP_FREE = 0x66726565 };
@@ -70,7 +72,10 @@ static uint32_t offset_of(const struct heap *h, const struct heap_block *b)
 
 static uint8_t *payload_of(struct heap_block *b) { return (uint8_t *)(b + 1); }
 static uint32_t payload_size(const struct heap_block *b) { return b->size - HEAP_HEADER; }
-static struct heap_links *links_of(struct heap_block *b) { return (struct heap_links *)(b + 1); }
+static struct heap_links *links_of(struct heap_block *b)
+{
+    return (struct heap_links *)(b + 1);
+}
 
 static struct heap_block *next_of(const struct heap *h, struct heap_block *b)
 {
@@ -78,15 +83,17 @@ static struct heap_block *next_of(const struct heap *h, struct heap_block *b)
     return end < h->stats.size ? block_at(h, end) : NULL;
 }
 
-static uint32_t seal_for(const struct heap *h, const struct heap_block *b, enum heap_state s)
+static uint32_t seal_for(const struct heap *h, const struct heap_block *b,
+                         enum heap_state s)
 {
     uint32_t x = (uint32_t)s ^ offset_of(h, b);
-    x = (x ^ b->size) * 0x9e3779b1u;           /* an odd factor loses nothing and mixes upwards */
+    x = (x ^ b->size) * 0x9e3779b1u; /* an odd factor loses nothing and mixes upwards */
     x = (x ^ x >> 15 ^ b->prev_size) * 0x9e3779b1u;
     return x ^ x >> 15 ^ b->request;
 }
 
-static bool is_in_state(const struct heap *h, const struct heap_block *b, enum heap_state s)
+static bool is_in_state(const struct heap *h, const struct heap_block *b,
+                        enum heap_state s)
 {
     return b->seal == seal_for(h, b, s);
 }
@@ -96,7 +103,7 @@ static void set_state(struct heap *h, struct heap_block *b, enum heap_state s)
     b->seal = seal_for(h, b, s);
 }
 
-/* Free or used? A neighbour that is neither was hit by a stray write; do not build on it. */
+/* Free or used? A neighbour that is neither was hit by a stray write: stop here. */
 static bool is_free(const struct heap *h, struct heap_block *b)
 {
     if (is_in_state(h, b, HEAP_FREE))
@@ -107,7 +114,7 @@ static bool is_free(const struct heap *h, struct heap_block *b)
     return false;
 }
 
-/* Makes `b` `size` bytes long, and tells the block behind it. Both need their seals anew. */
+/* Makes `b` `size` bytes long, and tells the block behind it. Both are sealed anew. */
 static void resize(struct heap *h, struct heap_block *b, uint32_t size, enum heap_state s)
 {
     b->size = size;
@@ -211,7 +218,8 @@ void heap_init(struct heap *h, void *base, size_t size)
     KASSERT(size >= gap + HEAP_BLOCK_MIN && size <= HEAP_SIZE_MAX);
     size = (size - gap) & ~(size_t)(HEAP_ALIGN - 1);
 
-    *h = (struct heap){.base = (uint8_t *)base + gap, .stats = {.size = size, .free = size}};
+    *h = (struct heap){.base = (uint8_t *)base + gap,
+                       .stats = {.size = size, .free = size}};
     memset(h->bin, 0xff, sizeof h->bin);
     struct heap_block *b = block_at(h, 0);
     *b = (struct heap_block){.size = (uint32_t)size};
@@ -220,7 +228,7 @@ void heap_init(struct heap *h, void *base, size_t size)
 
 /* ---- nbs/base/04_memory.ipynb § Allocating ---- */
 
-/* Bytes that a block needs for `size` of payload and its guard; 0: more than any heap has. */
+/* Bytes that a block needs for `size` and its guard; 0: more than any heap has. */
 static uint32_t block_size(size_t size)
 {
     if (size > HEAP_SIZE_MAX)
@@ -229,8 +237,9 @@ static uint32_t block_size(size_t size)
     return (uint32_t)((n + HEAP_ALIGN - 1) & ~(size_t)(HEAP_ALIGN - 1));
 }
 
-/* A free block of at least `size` bytes. The head of any bin above the class of `size` will do, so
- * the map answers at once. Only if there is none, the class itself is searched. */
+/* A free block of at least `size` bytes. The head of any bin above the class of `size`
+ * will do, so the map answers at once. Only if there is none, the class itself is
+ * searched. */
 static struct heap_block *find(const struct heap *h, uint32_t size)
 {
     int bin = bin_search(h, bin_fitting(size));
@@ -245,7 +254,7 @@ static struct heap_block *find(const struct heap *h, uint32_t size)
     return NULL;
 }
 
-/* Cuts what `b` has beyond `size` off into a free block, when it is large enough to be one. */
+/* Cuts what `b` has beyond `size` off into a free block, if it is enough for one. */
 static void cut(struct heap *h, struct heap_block *b, uint32_t size)
 {
     uint32_t rest = b->size - size;
@@ -297,7 +306,7 @@ void *heap_alloc(struct heap *h, size_t size)
 
 /* ---- nbs/base/04_memory.ipynb § Freeing ---- */
 
-/* The block of a pointer that the caller claims to hold. Whatever is wrong with it ends here. */
+/* The block of a pointer that the caller claims to hold. If it is not so: panic. */
 static struct heap_block *held(struct heap *h, void *p, const char *what)
 {
     size_t at = (size_t)((uint8_t *)p - h->base);
@@ -307,10 +316,12 @@ static struct heap_block *held(struct heap *h, void *p, const char *what)
     struct heap_block *b = (struct heap_block *)p - 1;
     if (!is_in_state(h, b, HEAP_USED)) {
         if (is_in_state(h, b, HEAP_FREE))
-            panic("heap: %s of %p (%u bytes), which is already free", what, p, b->request);
+            panic("heap: %s of %p (%u bytes), which is already free", what, p,
+                  b->request);
         if (is_filled((uint8_t *)b, HEAP_POISON, HEAP_HEADER))
             panic("heap: %s of %p, which is already free (and merged)", what, p);
-        panic("heap: %s of %p: no block starts here, or its header was overwritten", what, p);
+        panic("heap: %s of %p: no block starts here, or its header was overwritten", what,
+              p);
     }
     if (!is_filled(payload_of(b) + b->request, HEAP_GUARD, payload_size(b) - b->request))
         panic("heap: %p (%u bytes) was written past its end", p, b->request);
@@ -351,7 +362,7 @@ void heap_free(struct heap *h, void *p)
 
 /* ---- nbs/base/04_memory.ipynb § Growing in place ---- */
 
-/* Grows or shrinks where the block stands if it can, else moves it. NULL: it is as it was. */
+/* Grows or shrinks in place if it can, else moves the block. NULL: it is as it was. */
 void *heap_realloc(struct heap *h, void *p, size_t size)
 {
     if (!p)
@@ -362,7 +373,7 @@ void *heap_realloc(struct heap *h, void *p, size_t size)
     uint32_t room = b->size + (next_free ? next->size : 0);
     if (need && need <= room) {
         account(h, b, -1);
-        if (next_free) {                      /* take all of it, then give the rest back */
+        if (next_free) { /* take all of it, then give the rest back */
             remove(h, next);
             absorb_next(h, b, next, HEAP_USED);
         }
@@ -397,8 +408,8 @@ struct heap_stats heap_get_stats(const struct heap *h)
 struct census { size_t used, free, requested; uint32_t n_blocks, n_free; };
 
 /* What is wrong with one block, seen from its neighbours; NULL: nothing. */
-static const char *check_block(const struct heap *h, struct heap_block *b, uint32_t prev_size,
-                               bool prev_free, struct census *c)
+static const char *check_block(const struct heap *h, struct heap_block *b,
+                               uint32_t prev_size, bool prev_free, struct census *c)
 {
     bool used = is_in_state(h, b, HEAP_USED);
     if (!used && !is_in_state(h, b, HEAP_FREE))
@@ -411,15 +422,18 @@ static const char *check_block(const struct heap *h, struct heap_block *b, uint3
         c->requested += b->request;
         c->n_blocks++;
         uint32_t guard = payload_size(b) - b->request;
-        return is_filled(payload_of(b) + b->request, HEAP_GUARD, guard) ? NULL
-                                                                        : "written past its end";
+        return is_filled(payload_of(b) + b->request, HEAP_GUARD, guard)
+                   ? NULL
+                   : "written past its end";
     }
     c->free += b->size;
     c->n_free++;
-    return prev_free ? "two free neighbours" : poison_intact(b) ? NULL : "written after free";
+    if (prev_free)
+        return "two free neighbours";
+    return poison_intact(b) ? NULL : "written after free";
 }
 
-/* Follows every bin's list; returns the number of blocks seen, or HEAP_NONE for a broken list. */
+/* Follows every bin's list; the number of blocks seen, or HEAP_NONE if one is broken. */
 static uint32_t check_bins(const struct heap *h)
 {
     uint32_t seen = 0;
@@ -450,8 +464,8 @@ bool heap_check(const struct heap *h, char *why, size_t why_cap)
         struct heap_block *b = block_at(h, at);
         const char *wrong = check_block(h, b, prev_size, prev_free, &c);
         if (wrong) {
-            snprintf(why, why_cap, "block %p (%u bytes): %s", (void *)payload_of(b), b->request,
-                     wrong);
+            snprintf(why, why_cap, "block %p (%u bytes): %s", (void *)payload_of(b),
+                     b->request, wrong);
             return false;
         }
         prev_size = b->size;
@@ -473,14 +487,14 @@ bool heap_check(const struct heap *h, char *why, size_t why_cap)
 /* ---- nbs/base/04_memory.ipynb § Which RAM is ours? ---- */
 
 #define REGION_PAGE 4096u
-#define REGION_FIRST 0x100000u         /* below 1 MiB: BIOS data, video memory, old habits */
+#define REGION_FIRST 0x100000u /* below 1 MiB: BIOS data, video memory, old habits */
 #define REGION_LIMIT 0xfffff000u       /* no pointer just past the end may wrap to 0 */
 #define REGION_USABLE 1                /* Multiboot 0.6.96, 3.3: "available RAM" */
 
 static struct extent extent_of(const struct boot_region *r)
 {
     uint64_t end = r->base + r->size;
-    return (struct extent){r->base, end < r->base ? UINT64_MAX : end};   /* 2^64 and more: cut */
+    return (struct extent){r->base, end < r->base ? UINT64_MAX : end};  /* it may wrap */
 }
 
 static bool contains(struct extent e, uint64_t at) { return e.start <= at && at < e.end; }
@@ -491,7 +505,7 @@ struct region_query {
     int n_map, n_reserved;
 };
 
-/* The i-th extent that must be left alone: reserved ones first, then unusable map entries. */
+/* The i-th extent to leave alone: reserved ones first, then unusable map entries. */
 static bool blocked_at(const struct region_query *q, int i, struct extent *e)
 {
     if (i < q->n_reserved) {
@@ -503,11 +517,11 @@ static bool blocked_at(const struct region_query *q, int i, struct extent *e)
     return r->type != REGION_USABLE && e->start < e->end;
 }
 
-/* The end of the free range that starts at `at`; `at` itself when that byte is not free. */
+/* The end of the free range that starts at `at`; `at` itself when it is not free. */
 static uint64_t free_until(const struct region_query *q, uint64_t at)
 {
     uint64_t end = at;
-    for (bool grown = true; grown;) {          /* usable entries may overlap or touch: join them */
+    for (bool grown = true; grown;) { /* usable entries may overlap or touch: join them */
         grown = false;
         for (int i = 0; i < q->n_map; i++) {
             struct extent e = extent_of(&q->map[i]);
@@ -542,10 +556,11 @@ static void region_try(const struct region_query *q, uint64_t at, struct extent 
         *best = e;
 }
 
-/* The largest run of usable, unreserved pages below 4 GiB; false when there is none. A free range
- * can only start where a usable entry starts or a blocked extent ends: try all of those. */
-bool region_largest(const struct boot_region *map, int n_map, const struct extent *reserved,
-                    int n_reserved, struct extent *out)
+/* The largest run of usable, unreserved pages below 4 GiB; false when there is none. A
+ * free range can only start where a usable entry starts or a blocked extent ends: try all
+ * of those. */
+bool region_largest(const struct boot_region *map, int n_map,
+                    const struct extent *reserved, int n_reserved, struct extent *out)
 {
     struct region_query q = {map, reserved, n_map, n_reserved};
     *out = (struct extent){0, 0};

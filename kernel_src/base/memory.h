@@ -3,8 +3,8 @@
 /* ---- nbs/base/04_memory.ipynb § The arena ---- */
 
 /* base/memory.h: who owns which byte.
- * arena    one offset that only grows; nothing is freed singly. For what lives as long as a model.
- * heap     alloc, free, realloc over one block of memory; checks itself. kmalloc is the kernel's.
+ * arena    one offset that only grows; nothing is freed singly. For models.
+ * heap     alloc, free, realloc in one block of memory; checks itself. For requests.
  * region   the largest free range of RAM, from the loader's memory map.
  * Running out returns NULL and changes nothing. A wrong free is a bug of ours and panics.
  * Pure, but for kmem.c, which owns the kernel's heap and region.
@@ -28,7 +28,7 @@ void *arena_alloc(struct arena *a, size_t size, size_t align);
 
 struct heap_stats {
     size_t size;                   /* of the heap; always used + free */
-    size_t used, free;             /* bytes in allocated and in free blocks, headers included */
+    size_t used, free;             /* bytes in allocated and free blocks, with headers */
     size_t requested;              /* bytes that callers asked for and hold */
     size_t peak;                   /* the most that `used` has been */
     size_t largest_free;           /* payload of the largest free block */
@@ -52,8 +52,8 @@ bool heap_check(const struct heap *h, char *why, size_t why_cap);
 
 struct extent { uint64_t start, end; };               /* [start, end) */
 
-bool region_largest(const struct boot_region *map, int n_map, const struct extent *reserved,
-                    int n_reserved, struct extent *out);
+bool region_largest(const struct boot_region *map, int n_map,
+                    const struct extent *reserved, int n_reserved, struct extent *out);
 
 #define KHEAP_SIZE (4u << 20)
 

@@ -3,8 +3,8 @@
 /* ---- nbs/base/02_libc.ipynb § printf ---- */
 
 /* base/stdio.c: printf's formatter (see stdio.h).
- * A conversion is first turned into four parts: sign or prefix, zeros, body, padding; `spec_emit`
- * alone knows how width and the flags combine them. */
+ * A conversion is first turned into four parts: sign or prefix, zeros, body, padding;
+ * `spec_emit` alone knows how width and the flags combine them. */
 #include "base/stdio.h"
 #include "base/string.h"
 
@@ -133,7 +133,7 @@ static uint64_t arg_unsigned(int size, va_list *ap)
     return size == 1 ? (unsigned char)v : size == 2 ? (unsigned short)v : v;
 }
 
-/* A float's text is built piecewise: digits of d[from..to), where missing digits are zeros. */
+/* A float's text is built of pieces: d[from..to), where missing digits are zeros. */
 static void out_digits(struct out *o, const struct decimal *d, int from, int to)
 {
     if (from < 0) {
@@ -150,7 +150,7 @@ static void out_digits(struct out *o, const struct decimal *d, int from, int to)
 
 static void emit_padded(struct out *o, struct spec *s, const char *prefix, int len)
 {
-    struct spec pad = *s;                    /* everything before the body of `len` characters */
+    struct spec pad = *s; /* everything before the body of `len` characters */
     pad.width = s->left ? 0 : s->width - len;
     spec_emit(o, &pad, prefix, 0, "", 0);
 }
@@ -173,7 +173,8 @@ static void emit_fixed(struct out *o, struct spec *s, const char *sign, struct d
         out_fill(o, ' ', s->width - len - (int)strlen(sign));
 }
 
-static void emit_exponent(struct out *o, struct spec *s, const char *sign, struct decimal *d)
+static void emit_exponent(struct out *o, struct spec *s, const char *sign,
+                          struct decimal *d)
 {
     bool dot = s->precision > 0 || s->alt;
     int x = d->n ? d->point - 1 : 0, abs_x = x < 0 ? -x : x;
@@ -194,9 +195,10 @@ static void emit_exponent(struct out *o, struct spec *s, const char *sign, struc
         out_fill(o, ' ', s->width - len - (int)strlen(sign));
 }
 
-/* %g: P significant digits; fixed when the exponent X is in [-4, P), and without the zeros at the
- * end unless '#' asks for them (ISO C11 7.21.6.1). */
-static void emit_general(struct out *o, struct spec *s, const char *sign, struct decimal *d)
+/* %g: P significant digits; fixed when the exponent X is in [-4, P), and without the
+ * zeros at the end unless '#' asks for them (ISO C11 7.21.6.1). */
+static void emit_general(struct out *o, struct spec *s, const char *sign,
+                         struct decimal *d)
 {
     int p = s->precision == 0 ? 1 : s->precision;
     decimal_round(d, p);
@@ -222,7 +224,8 @@ static void emit_double(struct out *o, struct spec *s, double v)
     if ((bits >> 52 & 0x7ff) == 0x7ff) {
         s->zero = false;
         bool nan = bits << 12;
-        spec_emit(o, s, sign, 0, nan ? (upper ? "NAN" : "nan") : (upper ? "INF" : "inf"), 3);
+        spec_emit(o, s, sign, 0, nan ? (upper ? "NAN" : "nan") : (upper ? "INF" : "inf"),
+                  3);
         return;
     }
     if (s->precision < 0)
@@ -295,7 +298,7 @@ int vformat(format_sink sink, void *ctx, const char *fmt, va_list args)
 {
     struct out o = {.sink = sink, .ctx = ctx};
     va_list ap;
-    va_copy(ap, args);                    /* a va_list of our own, whose address can be passed */
+    va_copy(ap, args); /* a va_list of our own, whose address can be passed */
     while (*fmt) {
         const char *f = fmt;
         while (*f && *f != '%')

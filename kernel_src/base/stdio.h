@@ -3,9 +3,9 @@
 /* ---- nbs/base/02_libc.ipynb § printf ---- */
 
 /* base/stdio.h: formatted text.
- * Conversions: d i u o x X c s p f F e E g G %%, flags "-+ 0#", width and precision (also *),
- * lengths hh h l ll z t j. No %n, no %a, no long double, no wide characters.
- * vformat is the one formatter; the others are sinks for it. Pure, except kprintf (kprintf.c).
+ * Conversions: d i u o x X c s p f F e E g G %%, flags "-+ 0#", width and precision (or
+ * an asterisk), lengths hh h l ll z t j. No %n, %a, long double or wide characters.
+ * vformat is the one formatter; the others are sinks for it. Pure, except kprintf.
  * twin: stdio.c decimal.c string.c */
 #pragma once
 #include "base/decimal.h"

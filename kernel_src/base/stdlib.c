@@ -19,8 +19,9 @@ static int digit_value(char c)
     return isdigit(c) ? c - '0' : isalpha(c) ? tolower(c) - 'a' + 10 : INT_MAX;
 }
 
-/* The magnitude of an integer; saturates at `max`. Where no number stands, *end is s itself. */
-static uint64_t scan_integer(const char *s, char **end, int base, uint64_t max, bool *negative)
+/* The magnitude of an integer; saturates at `max`. Where there is none, *end is s. */
+static uint64_t scan_integer(const char *s, char **end, int base, uint64_t max,
+                             bool *negative)
 {
     const char *p = s;
     while (isspace(*p))
@@ -28,7 +29,8 @@ static uint64_t scan_integer(const char *s, char **end, int base, uint64_t max, 
     *negative = *p == '-';
     if (*p == '-' || *p == '+')
         p++;
-    if ((base == 0 || base == 16) && p[0] == '0' && tolower(p[1]) == 'x' && isxdigit(p[2])) {
+    if ((base == 0 || base == 16) && p[0] == '0' && tolower(p[1]) == 'x' &&
+        isxdigit(p[2])) {
         p += 2;
         base = 16;
     }
@@ -59,7 +61,7 @@ static unsigned long long scan_unsigned(const char *s, char **end, int base, uin
 {
     bool negative;
     uint64_t v = scan_integer(s, end, base, max, &negative);
-    return negative && v < max ? 0 - v : v;      /* the standard lets -1 mean the largest */
+    return negative && v < max ? 0 - v : v; /* the standard lets -1 mean the largest */
 }
 
 long strtol(const char *s, char **end, int base)
@@ -81,10 +83,11 @@ unsigned long long strtoull(const char *s, char **end, int base)
 
 /* ---- nbs/base/02_libc.ipynb § Reading a fraction, correctly rounded ---- */
 
-#define POINT_MAX 100000           /* beyond 10^+-100000 every double is infinity or zero */
+#define POINT_MAX 100000 /* beyond 10^+-100000 every double is infinity or zero */
 
-/* digits [. digits] -> d. What follows the digits that fit can only matter as "a little more":
- * if any of it is nonzero, the last digit kept is a 1. False when there is no digit at all. */
+/* digits [. digits] -> d. What follows the digits that fit can only matter as "a little
+ * more": if any of it is nonzero, the last digit kept is a 1. False when there is no
+ * digit at all. */
 static bool scan_decimal(const char **text, struct decimal *d)
 {
     const char *p = *text;
@@ -136,11 +139,12 @@ static int scan_exponent(const char **text)
     return negative ? -x : x;
 }
 
-static const double POWERS_OF_TEN[] = {1e1, 1e2, 1e4, 1e8, 1e16, 1e32, 1e64, 1e128, 1e256};
+static const double POWERS_OF_TEN[] = {
+    1e1, 1e2, 1e4, 1e8, 1e16, 1e32, 1e64, 1e128, 1e256};
 #define EXACT_DIGITS 15       /* integers of 15 digits and ... */
 #define EXACT_POWER 22        /* ... powers of ten up to 10^22 are doubles, exactly */
 
-/* 0.d0 d1 ... * 10^point, a few units in the last place off at most. *exact: not even that. */
+/* 0.d0 d1 ... * 10^point, a few ulp off at most. *exact: not even that. */
 static double decimal_guess(const struct decimal *d, bool *exact)
 {
     uint64_t m = 0;
@@ -149,7 +153,7 @@ static double decimal_guess(const struct decimal *d, bool *exact)
         m = m * 10 + (uint64_t)(d->digit[i] - '0');
 
     double v = (double)(int64_t)m;
-    if (n == 19 && d->digit[0] == '9')             /* may not fit an int64: halve it first */
+    if (n == 19 && d->digit[0] == '9') /* may not fit an int64: halve it first */
         v = 2.0 * (double)(int64_t)(m >> 1 | (m & 1));
     unsigned k = (unsigned)(x < 0 ? -x : x);
     double scale = 1;
@@ -198,7 +202,8 @@ static double decimal_to_double(const struct decimal *d)
             if ((order = compare_midpoint(d, bits)) < 0 || (order == 0 && bits % 2 == 0))
                 break;
         for (int order; bits > 0; bits--)                      /* too large? */
-            if ((order = compare_midpoint(d, bits - 1)) > 0 || (order == 0 && bits % 2 == 0))
+            if ((order = compare_midpoint(d, bits - 1)) > 0 ||
+                (order == 0 && bits % 2 == 0))
                 break;
     }
     memcpy(&v, &bits, sizeof v);

@@ -3,8 +3,8 @@
 /* ---- nbs/base/02_libc.ipynb § Numbers from text ---- */
 
 /* base/stdlib.h: numbers from text, sorting, searching.
- * As in ISO C, but without errno: a number out of range saturates (strtol) or becomes an infinity
- * or zero (strtod, correctly rounded everywhere else). Pure.
+ * As in ISO C, but without errno: a number out of range saturates (strtol) or becomes an
+ * infinity or zero (strtod, correctly rounded everywhere else). Pure.
  * twin: stdlib.c decimal.c string.c */
 #pragma once
 #include <stddef.h>

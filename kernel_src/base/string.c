@@ -3,9 +3,10 @@
 /* ---- nbs/base/02_libc.ipynb § Two rules for the file ---- */
 
 /* base/string.c: memory and text functions (see string.h).
- * gcc may call memcpy, memmove, memset and memcmp from any code, so they exist from the first
- * chapter that is compiled with optimisation on. The pragma keeps it from "recognising" the loops
- * below as those very functions and replacing a body by a call to itself. */
+ * gcc may call memcpy, memmove, memset and memcmp from any code, so they exist from the
+ * first chapter that is compiled with optimisation on. The pragma keeps it from
+ * "recognising" the loops below as those very functions and replacing a body by a call to
+ * itself. */
 #include "base/string.h"
 
 #pragma GCC optimize("no-tree-loop-distribute-patterns")
@@ -117,7 +118,7 @@ size_t strnlen(const char *s, size_t max)
     return nul ? (size_t)(nul - s) : max;
 }
 
-/* Copies what fits and always terminates. Returns strlen(src): larger than cap - 1 means cut. */
+/* Copies what fits and always terminates. Returns strlen(src): cap or more means cut. */
 size_t strlcpy(char *dst, const char *src, size_t cap)
 {
     size_t len = strlen(src);

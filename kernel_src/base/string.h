@@ -3,8 +3,8 @@
 /* ---- nbs/base/02_libc.ipynb § Bytes ---- */
 
 /* base/string.h: bytes and NUL-terminated text.
- * The names and prototypes are those of ISO C (and memmem, strnlen, strlcpy, strcasecmp of
- * POSIX/BSD); the behaviour is too. Pure: no state, no allocation.
+ * The names and prototypes are those of ISO C (and memmem, strnlen, strlcpy, strcasecmp
+ * of POSIX/BSD); the behaviour is too. Pure: no state, no allocation.
  * twin: string.c */
 #pragma once
 #include <stdbool.h>
