@@ -42,7 +42,8 @@ static bool config_json_scalar(const struct json_node *n, char out[CONFIG_VALUE_
             dtoa_shortest(out, n->num);
         return true;
     case JSON_STRING:
-        return strlcpy(out, n->str, CONFIG_VALUE_MAX) == n->len && n->len < CONFIG_VALUE_MAX;
+        return strlcpy(out, n->str, CONFIG_VALUE_MAX) == n->len
+            && n->len < CONFIG_VALUE_MAX;
     default:
         return false;
     }
@@ -74,8 +75,11 @@ void config_json_read(const char *text, size_t len)
     if (doc.root->type != JSON_OBJECT)
         kprintf("[config] %s: the file must be one object\n", CONFIG_JSON_NAME);
     else
-        kprintf("[config] %s: %u keys\n", CONFIG_JSON_NAME, (unsigned)json_count(doc.root));
-    const struct json_node *k = json_is(doc.root, JSON_OBJECT) ? json_first(doc.root) : NULL;
+        kprintf("[config] %s: %u keys\n", CONFIG_JSON_NAME,
+                (unsigned)json_count(doc.root));
+    const struct json_node *k = NULL;
+    if (json_is(doc.root, JSON_OBJECT))
+        k = json_first(doc.root);
     for (; k; k = json_next(doc.root, k)) {
         const struct json_node *v = json_value(k);
         if (v->type == JSON_NULL || v != json_get(doc.root, k->str))
@@ -85,7 +89,8 @@ void config_json_read(const char *text, size_t len)
                     CONFIG_JSON_NAME, k->str);
         else if (!config_json_text(v, value))
             kprintf("[config] %s: %s: needs a string, number, boolean or a list of "
-                    "these, below %d bytes\n", CONFIG_JSON_NAME, k->str, CONFIG_VALUE_MAX);
+                    "these, below %d bytes\n",
+                    CONFIG_JSON_NAME, k->str, CONFIG_VALUE_MAX);
         else if (config_set(k->str, value))
             kprintf("[config] %s: %s set\n", CONFIG_JSON_NAME, k->str);
     }

@@ -259,7 +259,8 @@ static enum http_result http_read_target(struct http_parser *p)
     if (!strncasecmp(path, "http://", 7) || !strncasecmp(path, "https://", 8)) {
         path = strchr(strchr(path, ':') + 3, '/');
         p->req.path = path ? path : "/";
-    } else if (path[0] != '/' && (strcmp(path, "*") || strcmp(p->req.method, "OPTIONS"))) {
+    } else if (path[0] != '/'
+               && (strcmp(path, "*") || strcmp(p->req.method, "OPTIONS"))) {
         return http_bad(p, 400, "the request target does not start with '/'");
     }
     if (path && !http_percent_decode(path))
@@ -601,7 +602,8 @@ size_t http_emit_head(char *buf, size_t cap, const struct http_answer *a)
                  HTTP_KEEPALIVE_S, HTTP_KEEPALIVE_MAX);
 
     bool type = body && a->content_type;
-    size_t n = snprintf(buf, cap, "HTTP/1.1 %d %s\r\nServer: llama.cpp\r\n%s%s%s%s%s%s\r\n",
+    size_t n = snprintf(buf, cap,
+                        "HTTP/1.1 %d %s\r\nServer: llama.cpp\r\n%s%s%s%s%s%s\r\n",
                         a->status, http_status_text(a->status),
                         type ? "Content-Type: " : "", type ? a->content_type : "",
                         type ? "\r\n" : "", framing, stay, a->extra);
