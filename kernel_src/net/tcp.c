@@ -43,7 +43,7 @@ static uint64_t get_le64(const uint8_t *p, size_t n)
     return x;
 }
 
-/* SipHash-2-4 (Aumasson and Bernstein, 2012): a hash that only the key's owner can predict. */
+/* SipHash-2-4 (Aumasson and Bernstein, 2012): only the key's owner can predict it. */
 uint64_t tcp_siphash(const uint8_t key[16], const uint8_t *data, size_t len)
 {
     uint64_t k0 = get_le64(key, 8), k1 = get_le64(key + 8, 8);
@@ -152,7 +152,8 @@ static uint32_t seg_space(const struct tcp_seg *s)
 }
 
 /* The answer to a segment that belongs nowhere: RFC 9293 §3.10.7.1. Never to an RST. */
-static void reset_reply(struct tcp *t, uint32_t src, uint32_t dst, const struct tcp_seg *s)
+static void reset_reply(struct tcp *t, uint32_t src, uint32_t dst,
+                        const struct tcp_seg *s)
 {
     if (s->flags & TCP_RST)
         return;
@@ -251,8 +252,8 @@ static bool conn_acceptable(const struct tcp_conn *c, const struct tcp_seg *s)
     return tcp_seq_lt(s->seq, c->rcv_adv) && tcp_seq_lt(c->rcv_nxt, s->seq + space);
 }
 
-/* Cuts off what we have already and what lies beyond the window, or beyond the FIN. False:
- * nothing is left. */
+/* Cuts off what we have already and what lies beyond the window, or beyond the FIN.
+ * False: nothing is left. */
 static bool conn_trim(const struct tcp_conn *c, struct tcp_seg *s)
 {
     uint32_t old = tcp_seq_lt(s->seq, c->rcv_nxt) ? c->rcv_nxt - s->seq : 0;
@@ -305,7 +306,7 @@ static void conn_ack(struct tcp *t, struct tcp_conn *c)
     conn_emit(t, c, TCP_ACK, c->snd_max, 0);
 }
 
-/* An ACK that asks: was that really you? A true peer answers with an RST that fits exactly.
+/* An ACK that asks: was that really you? A true peer answers with an RST that fits.
  * RFC 5961 §7 wants these counted, lest two confused peers ask each other for ever. */
 static void conn_challenge(struct tcp *t, struct tcp_conn *c)
 {
@@ -334,8 +335,8 @@ static void rexmit_set(struct tcp *t, struct tcp_conn *c)
     timer_set(t, &c->rexmit_at, MIN(delay, (uint64_t)TCP_RTO_MAX_MS));
 }
 
-/* RFC 6298 §2: a smoothed round trip and its mean deviation, in integers. srtt8 is 8 SRTT,
- * rttvar4 is 4 RTTVAR, so the gains 1/8 and 1/4 need no division that loses bits. */
+/* RFC 6298 §2: a smoothed round trip and its mean deviation, in integers. srtt8 is
+ * 8 SRTT, rttvar4 is 4 RTTVAR, so that the gains 1/8 and 1/4 lose no bits. */
 static void rtt_sample(struct tcp_conn *c, uint64_t elapsed_ms)
 {
     int32_t r = (int32_t)MAX(MIN(elapsed_ms, (uint64_t)TCP_RTO_MAX_MS), (uint64_t)1);
@@ -359,8 +360,7 @@ static uint32_t conn_resend(struct tcp *t, struct tcp_conn *c)
     uint32_t n = MIN(MIN(c->tx.len, (uint32_t)c->mss), MAX(c->snd_wnd, 1u));
     bool fin = c->fin_queued && n == c->tx.len;
     uint32_t end = c->snd_una + n + (fin ? 1 : 0);
-    conn_emit(t, c, (uint8_t)(TCP_ACK | (n ? TCP_PSH : 0) | (fin ? TCP_FIN : 0)),
-              c->snd_una, n);
+    conn_emit(t, c, TCP_ACK | (n ? TCP_PSH : 0) | (fin ? TCP_FIN : 0), c->snd_una, n);
     c->snd_max = tcp_seq_lt(c->snd_max, end) ? end : c->snd_max;
     c->rtt_timing = false;                   // Karn: an ACK could answer either copy
     return end - c->snd_una;
@@ -452,8 +452,8 @@ static bool conn_output_one(struct tcp *t, struct tcp_conn *c)
         c->rtt_seq = c->snd_nxt;
         c->rtt_start_ms = t->now_ms;
     }
-    conn_emit(t, c, (uint8_t)(TCP_ACK | (n && n == left ? TCP_PSH : 0) | (fin ? TCP_FIN : 0)),
-              c->snd_nxt, n);
+    uint8_t push = n && n == left ? TCP_PSH : 0;
+    conn_emit(t, c, TCP_ACK | push | (fin ? TCP_FIN : 0), c->snd_nxt, n);
     c->snd_nxt += n + (fin ? 1 : 0);
     c->snd_max = tcp_seq_lt(c->snd_max, c->snd_nxt) ? c->snd_nxt : c->snd_max;
     return true;
@@ -465,8 +465,8 @@ static bool state_sends(enum tcp_state s)
            s == TCP_CLOSING || s == TCP_LAST_ACK;
 }
 
-/* Sends what may be sent, then sees to the timer: it runs while anything is in flight, and
- * also while something waits for the peer's window to open. */
+/* Sends what may be sent, then sees to the timer: it runs while anything is in flight,
+ * and also while something waits for the peer's window to open. */
 static void conn_output(struct tcp *t, struct tcp_conn *c)
 {
     if (state_sends(c->state)) {
@@ -506,8 +506,8 @@ static struct tcp_conn *conn_find(struct tcp *t, uint32_t laddr, uint16_t lport,
     return NULL;
 }
 
-/* Does c hold a place that a newcomer may have? Yes in TIME_WAIT, if nobody holds the handle.
- * Yes if it is a half-open connection whose client has had a second to answer. */
+/* May a newcomer have c's place? Yes in TIME_WAIT, if nobody holds the handle; yes if it
+ * is a half-open connection whose client has had a second to answer. */
 static bool conn_yields(const struct tcp *t, const struct tcp_conn *c, enum tcp_state s)
 {
     if (!c->used || c->state != s || c->owner == TCP_OWNER_APP)
@@ -708,7 +708,8 @@ static bool input_ack(struct tcp *t, struct tcp_conn *c, const struct tcp_seg *s
         }
         conn_established(t, c, s);
     }
-    if (tcp_seq_lt(c->snd_max, s->ack) || tcp_seq_lt(s->ack, c->snd_una - c->snd_wnd_max)) {
+    if (tcp_seq_lt(c->snd_max, s->ack) ||
+        tcp_seq_lt(s->ack, c->snd_una - c->snd_wnd_max)) {
         conn_challenge(t, c);                // RFC 5961 §5.2
         return false;
     }
@@ -765,8 +766,8 @@ static void input_text(struct tcp *t, struct tcp_conn *c, struct tcp_seg *s)
 
 /* ---- nbs/net/08_tcp.ipynb § The order of the questions ---- */
 
-/* RFC 9293 §3.10.7.4, from RFC 5961 §3: only the exact number resets; a guess that lands in
- * the window is asked back. In TIME_WAIT nobody may cut the wait short (RFC 1337). */
+/* RFC 9293 §3.10.7.4, from RFC 5961 §3: only the exact number resets; a guess that lands
+ * in the window is asked back. In TIME_WAIT nobody may cut the wait short (RFC 1337). */
 static void input_rst(struct tcp *t, struct tcp_conn *c, const struct tcp_seg *s)
 {
     t->stats.rx_rst++;
@@ -778,8 +779,8 @@ static void input_rst(struct tcp *t, struct tcp_conn *c, const struct tcp_seg *s
         conn_challenge(t, c);
 }
 
-/* A SYN where none belongs. True: it was the simultaneous open's SYN+ACK, and what follows
- * the SYN is to be processed. */
+/* A SYN where none belongs. True: it was the simultaneous open's SYN+ACK, and what
+ * follows the SYN is to be processed. */
 static bool input_late_syn(struct tcp *t, struct tcp_conn *c, struct tcp_seg *s)
 {
     if (c->state != TCP_SYN_RCVD || s->seq != c->irs) {
@@ -872,8 +873,8 @@ static bool listener_room(struct tcp *t, const struct tcp_listener *l)
 }
 
 /* RFC 9293 §3.10.7.2. `iss` is for the new connection. */
-static void input_listen(struct tcp *t, struct tcp_listener *l, uint32_t src, uint32_t dst,
-                         const struct tcp_seg *s, uint32_t iss)
+static void input_listen(struct tcp *t, struct tcp_listener *l, uint32_t src,
+                         uint32_t dst, const struct tcp_seg *s, uint32_t iss)
 {
     if (s->flags & TCP_RST)
         return;
@@ -896,8 +897,8 @@ static void input_listen(struct tcp *t, struct tcp_listener *l, uint32_t src, ui
     conn_open(t, c, TCP_SYN_RCVD, iss);
 }
 
-/* RFC 9293 §3.6.1 (MAY-2): a SYN beyond everything the old connection received can only be
- * a new one. It starts above all that the old one sent. */
+/* RFC 9293 §3.6.1 (MAY-2): a SYN beyond everything the old connection received can only
+ * be a new one. It starts above all that the old one sent. */
 static bool time_wait_reuse(struct tcp_conn *c, const struct tcp_seg *s, uint32_t *iss)
 {
     if (c->state != TCP_TIME_WAIT || c->owner == TCP_OWNER_APP ||
@@ -943,8 +944,8 @@ void tcp_input(struct tcp *t, uint32_t src, uint32_t dst, const uint8_t *seg, si
 
 /* ---- nbs/net/08_tcp.ipynb § Time ---- */
 
-/* The retransmission timer ran out. Also the persist timer: into a window of zero the same
- * step is a probe, which says nothing about the network and leaves cwnd alone. */
+/* The retransmission timer ran out. Also the persist timer: into a window of zero the
+ * same step is a probe, which says nothing about the network and leaves cwnd alone. */
 static void rexmit_fire(struct tcp *t, struct tcp_conn *c)
 {
     bool opening = c->state == TCP_SYN_SENT || c->state == TCP_SYN_RCVD;
@@ -1002,7 +1003,8 @@ void tcp_tick(struct tcp *t, uint64_t now_ms)
         if (due(&c->rexmit_at, now_ms))
             rexmit_fire(t, c);
         if (due(&c->wait_at, now_ms))        // TIME_WAIT is over, or FIN_WAIT_2 too long
-            conn_reset(t, c, c->state == TCP_TIME_WAIT ? TCP_ERROR_NONE : TCP_ERROR_TIMEOUT);
+            conn_reset(t, c,
+                       c->state == TCP_TIME_WAIT ? TCP_ERROR_NONE : TCP_ERROR_TIMEOUT);
         t->wake_ms = earlier(t->wake_ms, c->rexmit_at);
         t->wake_ms = earlier(t->wake_ms, c->delack_at);
         t->wake_ms = earlier(t->wake_ms, c->wait_at);
@@ -1081,8 +1083,8 @@ size_t tcp_recv_avail(struct tcp *t, struct tcp_conn *c)
     return c->rx.buf ? c->rx.len : 0;
 }
 
-/* The peer hears of the room we made when it is half the buffer, or when what it last heard
- * left it too little to send a full segment. */
+/* The peer hears of the room we made when it is half the buffer, or when what it last
+ * heard left it too little to send a full segment. */
 size_t tcp_recv(struct tcp *t, struct tcp_conn *c, uint8_t *buf, size_t cap)
 {
     uint32_t n = (uint32_t)MIN(tcp_recv_avail(t, c), cap);

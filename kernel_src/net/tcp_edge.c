@@ -4,8 +4,8 @@
 
 /* tcp_edge.c: the kernel's one TCP, on the kernel's IP stack and clock.
  *
- * Order 55: gathers the secret and hooks onto IP's protocol 6. The poll function keeps TCP's
- * address the same as IP's and drives its timers. */
+ * Order 55: gathers the secret and hooks onto IP's protocol 6. The poll function keeps
+ * TCP's address the same as IP's and drives its timers. */
 #include "net/tcp.h"
 
 #include <cpuid.h>
@@ -28,7 +28,7 @@ static uint64_t edge_tsc(void)
     return (uint64_t)hi << 32 | lo;
 }
 
-/* Intel SDM vol. 1 §7.3.17: RDRAND may fail for a moment and says so in the carry flag. */
+/* Intel SDM vol. 1 §7.3.17: RDRAND may fail for a moment; the carry flag tells. */
 static bool edge_rdrand(uint32_t *out)
 {
     uint32_t a, b, c, d;
@@ -71,7 +71,8 @@ static const char *edge_secret(uint8_t pool[16])
     return good ? "RDRAND, clocks" : "clocks only (no RDRAND)";
 }
 
-static void edge_out(void *ctx, uint32_t src, uint32_t dst, const uint8_t *seg, size_t len)
+static void edge_out(void *ctx, uint32_t src, uint32_t dst, const uint8_t *seg,
+                     size_t len)
 {
     (void)ctx;
     if (src == net_stack.addr)               // not what is left of an address we lost
@@ -93,8 +94,8 @@ static void edge_init(void)
     memset(secret, 0, sizeof secret);
     if (!ip_on_proto(&net_stack, IP_PROTO_TCP, edge_input, NULL))
         kprintf("[tcp] no room among IP's protocols: TCP will hear nothing\n");
-    kprintf("[tcp] %d connections, windows of %d bytes, initial RTO %d ms, secret from %s\n",
-            TCP_CONN_MAX, TCP_RX_MAX, TCP_RTO_INITIAL_MS, how);
+    kprintf("[tcp] %d connections, windows of %d bytes, initial RTO %d ms, "
+            "secret from %s\n", TCP_CONN_MAX, TCP_RX_MAX, TCP_RTO_INITIAL_MS, how);
 }
 INITCALL(55, edge_init);
 
