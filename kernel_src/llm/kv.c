@@ -25,8 +25,8 @@ bool llama_kv_init(struct llama_kv_cache *kv, const struct llama_kv_params *p,
                    ggml_backend_t backend, struct arena *a)
 {
     size_t left = a->cap - a->used;
-    if (llama_kv_size(p) > left)                // refuse before any 32-bit size can wrap
-        return false;
+    if (llama_kv_size(p) > left || llama_kv_size(p) / p->n_layer > INT32_MAX)
+        return false;                           // before any 32-bit size can wrap
 
     int32_t n_cells = p->n_seq_max * p->n_ctx_seq;
     size_t mem = (2 * p->n_layer + 1) * ggml_tensor_overhead() + 256;

@@ -93,6 +93,10 @@ static bool llm_check_tensor(struct llama_loader *l, const char *name,
         llm_fail(l, "tensor '%s' has shape [%s], expected [%s]", name, is, should);
         return false;
     }
+    if (t->size > INT32_MAX) {
+        llm_fail(l, "tensor '%s' is larger than 2 GiB", name);
+        return false;
+    }
     if (!ggml_get_type_traits(t->type)->gemv || (!ne1 && t->type != GGML_TYPE_F32)) {
         llm_fail(l, "tensor '%s' has type %s, which is not supported%s", name,
                  ggml_type_name(t->type), ne1 ? "" : " for a vector");
@@ -501,7 +505,19 @@ static void llm_default_params(const struct llama_model *m, struct llama_context
         p->n_ctx = m->hparams.n_ctx_train * p->n_seq_max;
 }
 
-static const char *llm_check_params(const struct llama_context_params *p)
+/* No tensor of a batch may come near the end of 32 bits. */
+static bool llm_too_wide(const struct llama_hparams *hp, const struct llama_context_params *p)
+{
+    int32_t width[] = {hp->n_embd, hp->n_ff, hp->n_head * hp->n_embd_head_k,
+                       hp->n_head * hp->n_embd_head_v};
+    for (int i = 0; i < 4; i++)
+        if ((uint64_t)width[i] * (uint64_t)p->n_batch > 1 << 28)
+            return true;
+    return (uint64_t)hp->n_vocab * (uint64_t)p->n_outputs_max > 1 << 28;
+}
+
+static const char *llm_check_params(const struct llama_hparams *hp,
+                                    const struct llama_context_params *p)
 {
     if (p->n_seq_max < 1 || p->n_seq_max > LLAMA_SEQ_MAX)
         return "n_seq_max is out of range";
@@ -516,6 +532,8 @@ static const char *llm_check_params(const struct llama_context_params *p)
         return "the cache can be F32 or F16";
     if (p->pooling < 0 || p->pooling > LLAMA_POOLING_TYPE_LAST)
         return "unknown pooling type";
+    if (llm_too_wide(hp, p))
+        return "n_batch is too large for a model of this width";
     return NULL;
 }
 
@@ -534,7 +552,7 @@ static struct llama_kv_params llm_kv_params(const struct llama_model *m,
 uint64_t llama_kv_cache_size(const struct llama_model *m, struct llama_context_params p)
 {
     llm_default_params(m, &p);
-    if (llm_check_params(&p))
+    if (llm_check_params(&m->hparams, &p))
         return 0;
     struct llama_kv_params kp = llm_kv_params(m, &p);
     return llama_kv_size(&kp);
@@ -604,7 +622,7 @@ struct llama_context *llama_init_from_model(struct llama_model *m,
                                             char *err, size_t err_cap)
 {
     llm_default_params(m, &p);
-    const char *bad = llm_check_params(&p);
+    const char *bad = llm_check_params(&m->hparams, &p);
     if (bad) {
         snprintf(err, err_cap, "%s", bad);
         return NULL;
