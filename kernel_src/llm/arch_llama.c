@@ -43,6 +43,7 @@ static void llama_build(struct llm_graph *g)
     struct ggml_context *ctx = g->ctx;
     struct ggml_tensor *x = llm_build_inp_embd(g);          // [n_embd, n_tokens]
     float scale = 1.0f / sqrtf((float)hp->n_embd_head_k);
+    const int pairs = GGML_ROPE_TYPE_NORMAL;                // neighbours rotate together
 
     for (int il = 0; il < hp->n_layer; il++) {
         const struct llama_layer *layer = &m->layers[il];
@@ -51,8 +52,8 @@ static void llama_build(struct llm_graph *g)
         struct ggml_tensor *q = ggml_mul_mat(ctx, layer->wq, cur);
         struct ggml_tensor *k = ggml_mul_mat(ctx, layer->wk, cur);
         struct ggml_tensor *v = ggml_mul_mat(ctx, layer->wv, cur);
-        q = llm_build_rope(g, q, hp->n_embd_head_k, hp->n_head, GGML_ROPE_TYPE_NORMAL, "Qcur", il);
-        k = llm_build_rope(g, k, hp->n_embd_head_k, hp->n_head_kv, GGML_ROPE_TYPE_NORMAL, "Kcur", il);
+        q = llm_build_rope(g, q, hp->n_embd_head_k, hp->n_head, pairs, "Qcur", il);
+        k = llm_build_rope(g, k, hp->n_embd_head_k, hp->n_head_kv, pairs, "Kcur", il);
         ggml_format_name(v, "Vcur", il);
         cur = llm_build_attn(g, q, k, v, scale, il);        // [n_o, n_tokens]
 
