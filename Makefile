@@ -10,7 +10,7 @@ ACCEL ?= auto
 NIC   ?= e1000
 RUN    = $(CLLM) run --port $(PORT) --memory $(MEM) --smp $(SMP) --accel $(ACCEL) --nic $(NIC) $(if $(MODEL),--model $(MODEL)) $(if $(CONFIG),--config $(CONFIG))
 
-.PHONY: run run-vga run-debug lab test tangle readme iso build clean deps help
+.PHONY: bench run run-vga run-debug lab test tangle readme iso build clean deps help
 
 run: .venv/ready        ## boot QEMU with MODEL= (default: the built-in one) and serve http://127.0.0.1:PORT
 	@$(RUN)
@@ -39,6 +39,9 @@ build: .venv/ready      ## build/cllm.elf
 iso: .venv/ready        ## build/cllm.iso, bootable through GRUB
 	@DEPS_EXTRA="grub-mkrescue xorriso mformat" ./tools.sh
 	@$(CLLM) iso $(if $(MODEL),--model $(MODEL))
+
+bench: .venv/ready      ## sizes, start-up and tokens per second, measured here
+	@$(CLLM) bench $(if $(MODEL),--model $(MODEL))
 
 clean:                  ## remove what was built (not .venv)
 	rm -rf build _site

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['CHECKS', 'NotebookFailed', 'run_nb', 'check_tangle', 'check_layers', 'check_notebooks', 'check_readme', 'check_build',
            'cmd_test', 'cmd_nb', 'cmd_tangle', 'cmd_build', 'readme_text', 'cmd_readme', 'default_model', 'cmd_run',
-           'cmd_chat', 'make_iso', 'cmd_iso', 'main']
+           'cmd_chat', 'make_iso', 'cmd_bench', 'cmd_iso', 'main']
 
 # %% ../nbs/tools/07_cli.ipynb #57b61011
 import argparse, json, os, re, shlex, signal, subprocess, sys, tempfile, threading, time
@@ -149,13 +149,13 @@ def readme_text() -> str:
     out = ['<!-- Generated from nbs/index.ipynb by make readme: edit the notebook. -->']
     for c in nb['cells']:
         src = ''.join(c['source']).strip()
-        if c['cell_type'] == 'markdown': out.append(src); continue
+        if c['cell_type'] == 'markdown': out.append(src.replace('](images/', '](nbs/images/')); continue
         if src.startswith('#| hide'): src = None
         elif src: out.append(f'```python\n{src}\n```')
         for o in c.get('outputs', []):
             data = o.get('data', {})
             if o['output_type'] == 'stream': out.append('```text\n' + ''.join(o['text']).rstrip() + '\n```')
-            elif 'text/markdown' in data: out.append(''.join(data['text/markdown']))
+            elif 'text/markdown' in data: out.append(''.join(data['text/markdown']).strip())
             elif 'text/plain' in data and not any(k.startswith('image/') or k == 'text/html' for k in data): out.append('```text\n' + ''.join(data['text/plain']).rstrip() + '\n```')
     return '\n\n'.join(o for o in out if o) + '\n'
 
@@ -269,6 +269,12 @@ def make_iso(elf, out, model=None, config='') -> Path:
         if r.returncode: raise RuntimeError(f'grub-mkrescue failed:\n{r.stderr}')
     return out
 
+def cmd_bench(a):
+    "Measure sizes, start-up and tokens per second on this machine."
+    from cllm.bench import bench
+    print(bench(a.model, repeats=a.repeats))
+    return 0
+
 def cmd_iso(a):
     "Make build/cllm.iso, bootable through GRUB, with the model on it."
     p = make_iso(build().path, a.output or root()/'build'/'cllm.iso', a.model or default_model())
@@ -294,6 +300,7 @@ def main(argv=None):
     s = cmd('chat', cmd_chat); s.add_argument('--url'); s.add_argument('--model', '-m'); s.add_argument('--memory', default='64M'); s.add_argument('--temp', type=float, default=0.8); s.add_argument('-n', '--n-predict', type=int, default=256)
     s = cmd('iso', cmd_iso); s.add_argument('--model', '-m'); s.add_argument('-o', '--output')
     cmd('readme', cmd_readme)
+    s = cmd('bench', cmd_bench); s.add_argument('--model', '-m'); s.add_argument('--repeats', type=int, default=3)
     a = p.parse_args(argv)
     try: return a.f(a)
     except (BootError, CompileError, MissingTool, FileNotFoundError, RuntimeError, ValueError) as e:

@@ -348,7 +348,7 @@ def host(*files, extra=(), defines=None, opt='-O1', sanitize=True) -> Host:
             paths.append(p)
     san = (['-fsanitize=address,undefined', '-fno-sanitize-recover=undefined'] if _asan() else ['-fsanitize=undefined']) if sanitize else []
     flags = ['-std=gnu11', opt, '-g3', '-gdwarf-4', '-fno-eliminate-unused-debug-types', '-fPIC', '-ffreestanding', '-fno-builtin', '-fno-strict-aliasing', '-DCLLM_HOST', '-Wall', '-Wextra', '-Wno-unused-function',
-             '-I', str(base), *(f'-D{k}={v}' if v is not None else f'-D{k}' for k, v in (defines or {}).items())]
+             '-I', str(base), f'-ffile-prefix-map={root()}/=', *(f'-D{k}={v}' if v is not None else f'-D{k}' for k, v in (defines or {}).items())]
     srcs = list(paths)
     for n, t in texts.items():
         p = out/f'{hashlib.sha1(t.encode()).hexdigest()[:12]}-{n}'; srcs.append(p)

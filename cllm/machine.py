@@ -47,6 +47,11 @@ def _die_with_parent():
     try: ctypes.CDLL(None).prctl(1, signal.SIGKILL)
     except Exception: pass
 
+def _rel(path) -> str:
+    "`path` relative to the project's folder, where QEMU runs: commands and boot logs then look the same in every checkout."
+    p = Path(path).resolve()
+    return os.path.relpath(p, root()) if root().parent in p.parents else str(p)
+
 NICS = dict(e1000='e1000', virtio='virtio-net-pci,disable-legacy=on')
 
 def qemu_args(elf, model=None, memory='64M', smp=1, accel='auto', nic='e1000', cpu=None, vga=False, port=None, config='', modules=(), bios='auto',
@@ -55,12 +60,12 @@ def qemu_args(elf, model=None, memory='64M', smp=1, accel='auto', nic='e1000', c
     qemu = need('qemu-system-i386', 'qemu-system-x86')
     if accel == 'auto': accel = 'kvm' if kvm_works() else 'tcg'
     a = [qemu, '-nodefaults', '-no-user-config', '-machine', 'pc', '-accel', accel, '-cpu', cpu or ('host' if accel == 'kvm' else 'max'),
-         '-m', str(memory), '-smp', str(smp), '-no-reboot', '-device', 'isa-debug-exit,iobase=0xf4,iosize=4', '-kernel', str(elf)]
+         '-m', str(memory), '-smp', str(smp), '-no-reboot', '-device', 'isa-debug-exit,iobase=0xf4,iosize=4', '-kernel', _rel(elf)]
     if config: a += ['-append', config]
     mods = ([(model, '')] if model else []) + list(modules)
     for p, _ in mods:
         if not Path(p).is_file(): raise FileNotFoundError(f'{p}: no such file to load as a Multiboot module')
-    if mods: a += ['-initrd', ','.join(f'{str(Path(p).resolve())} {args}'.strip().replace(',', ',,') for p, args in mods)]
+    if mods: a += ['-initrd', ','.join(f'{_rel(p)} {args}'.strip().replace(',', ',,') for p, args in mods)]
     if vga: a += ['-vga', 'std', '-display', 'none']
     else:
         a += ['-vga', 'none', '-display', 'none']
@@ -155,7 +160,7 @@ class Machine:
     def start(self):
         "Start QEMU and wait as asked for; returns self."
         self.t0 = time.perf_counter()
-        self.proc = subprocess.Popen(self.args, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0, env=_env(), preexec_fn=_die_with_parent)
+        self.proc = subprocess.Popen(self.args, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0, env=_env(), cwd=root(), preexec_fn=_die_with_parent)
         atexit.register(self.stop)
         self._err = bytearray()
         self._threads = [threading.Thread(target=self._read, args=(self.proc.stdout, self._buf), daemon=True),
@@ -217,7 +222,7 @@ class Machine:
         code = self.proc.poll()
         tail = '\n'.join(self.serial.splitlines()[-20:])
         err = self._err.decode('utf-8', 'replace').strip()
-        return BootError(f'{why}\nexit code: {code if code is not None else "still running"}\ncommand: {shlex.join(self.args)}' + (f'\nqemu says: {err}' if err else '') + f'\nlast serial lines:\n{tail or "(none)"}')
+        return BootError(f'{why}\nexit code: {code if code is not None else "still running"}\ncommand (in the project\'s folder): {shlex.join(self.args)}' + (f'\nqemu says: {err}' if err else '') + f'\nlast serial lines:\n{tail or "(none)"}')
 
     # -- serial ----------------------------------------------------------------------------------
     @property
@@ -246,17 +251,22 @@ class Machine:
     def url(self): return f'http://{self.host_addr}:{self.port}'
 
     def wait_ready(self, timeout=30):
-        "Wait until GET /health answers 200."
+        """Wait until GET /health answers 200. First the serial log must say that the kernel listens and has an address: QEMU's NAT accepts a
+        connection for a guest that is not there yet, and then repeats the lost SYN only after seconds."""
         end = time.monotonic() + timeout
+        self.wait_serial(r'\[http\] listening on .*\n', timeout)
+        self.wait_serial(r'\[net\] ip=.*\n', max(.1, end - time.monotonic()))
         while time.monotonic() < end:
             if self.proc.poll() is not None: raise self._error('QEMU ended before /health answered')
             try:
-                with socket.create_connection((self.host_addr, self.port), timeout=max(.05, min(2, end - time.monotonic()))) as s:
+                with socket.create_connection((self.host_addr, self.port), timeout=.5) as s:
                     s.sendall(b'GET /health HTTP/1.1\r\nHost: cllm\r\nConnection: close\r\n\r\n')
-                    if b' 200 ' in s.recv(64): return
+                    head = s.recv(4096)
+                    if b' 200 ' in head[:16]: return
+                    if b' 503 ' in head[:16]: raise self._error(f'the kernel serves, but is not ready: {head.decode("utf-8", "replace").splitlines()[-1]}')
             except OSError: pass
             with self._cond: self._cond.wait(.005)
-        raise self._error(f'/health did not answer within {timeout} s')
+        raise self._error(f'/health did not answer 200 within {timeout} s')
 
     def get(self, path, timeout=60, **kw): "GET; a requests.Response."; return requests.get(self.url + path, timeout=timeout, **kw)
     def post(self, path, json=None, timeout=120, **kw): "POST a JSON body; a requests.Response."; return requests.post(self.url + path, json=json, timeout=timeout, **kw)

@@ -26,6 +26,10 @@ def root() -> Path:
             if (d/'settings.ini').exists() and (d/'nbs').is_dir(): return d
     raise FileNotFoundError('no settings.ini above this folder: run cllm inside a checkout of the project')
 
+# Notebook kernels of `cllm nb` run with AddressSanitizer's runtime preloaded (see the host notebook). It has done its work once this
+# process is up; programs that we start (gcc, QEMU, curl) should not inherit it.
+if 'libasan' in os.environ.get('LD_PRELOAD', ''): del os.environ['LD_PRELOAD']
+
 LAYERS = 'base net llm api'.split()
 
 def notebooks(tools=True) -> list:
@@ -201,7 +205,7 @@ def gcc_flags() -> list:
     "Flags for a kernel file: freestanding C11 for i686 with SSE2. gcc's own headers are named by hand so that no 32-bit libc is needed."
     gcc = need('gcc')
     inc = subprocess.run([gcc, '-print-file-name=include'], capture_output=True, text=True, check=True).stdout.strip()
-    return GCC_KERNEL + ['-isystem', inc, '-D_MM_MALLOC_H_INCLUDED', '-I', str(root()/'kernel_src')]
+    return GCC_KERNEL + ['-isystem', inc, '-D_MM_MALLOC_H_INCLUDED', '-I', str(root()/'kernel_src'), f'-ffile-prefix-map={root()}/=']
 
 _live = {}      # {(notebook, cell index): text run in this session}
 

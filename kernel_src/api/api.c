@@ -167,5 +167,6 @@ void api_init(void)
     kprintf("\n");
     if (!http_server_start((uint16_t)port, dispatch, NULL))
         kprintf("[api] cannot listen on port %ld: the API is not available\n", port);
+    kprintf("[api] up %u us after kernel entry\n", (unsigned)time_us());
 }
 INITCALL(80, api_init);

@@ -11,6 +11,7 @@
 #include "base/string.h"
 #include "base/time.h"
 #include "llm/llm.h"
+#include "llm/quants.h"
 
 CONFIG_KEY(ctx_size, "tokens of context for each slot (default: the model's)");
 CONFIG_KEY(parallel, "slots: requests that run at once (default 4)");
@@ -83,6 +84,11 @@ void llm_init(void)
         snprintf(load_error, sizeof load_error, "the configuration was refused: see the boot log");
     } else if (llm_load(&kernel_llm, data, size, &p, model_region(), time_us, load_error, sizeof load_error)) {
         const struct llama_model *m = kernel_llm.model;
+        uint32_t types = 1u << GGML_TYPE_F32;
+        struct gguf_tensor t;
+        for (int i = 0; gguf_tensor_at(&kernel_llm.gguf, i, &t); i++)
+            types |= (uint32_t)t.type < 32 ? 1u << t.type : 0;
+        quants_boot(types);                              // chapter 11: measure the dot products, keep the fastest
         kernel_llm.entropy = (uint32_t)__builtin_ia32_rdtsc() ^ (uint32_t)time_unix();
         llm_load_error = NULL;
         kprintf("[llm] %s %s, ctx %d, %d slots, ready in %u ms\n", m->name[0] ? m->name : "(unnamed)", m->desc,
@@ -91,7 +97,7 @@ void llm_init(void)
     if (llm_load_error)
         kprintf("[llm] %s\n", llm_load_error);
 }
-INITCALL(60, llm_init);
+INITCALL(90, llm_init);
 
 bool llm_poll(void) { return llm_step(&kernel_llm); }
 POLL(llm_poll);
