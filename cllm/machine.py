@@ -43,7 +43,7 @@ def _env():
     return {k: v for k, v in os.environ.items() if k != 'LD_PRELOAD'}
 
 def _die_with_parent():
-    "Linux: have the kernel send this child SIGKILL when its parent dies, so no QEMU is orphaned."
+    "Linux: have the kernel send this child SIGKILL when the thread that started it dies, so no QEMU is orphaned."
     try: ctypes.CDLL(None).prctl(1, signal.SIGKILL)
     except Exception: pass
 
@@ -160,7 +160,8 @@ class Machine:
     def start(self):
         "Start QEMU and wait as asked for; returns self."
         self.t0 = time.perf_counter()
-        self.proc = subprocess.Popen(self.args, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0, env=_env(), cwd=root(), preexec_fn=_die_with_parent)
+        self.proc = subprocess.Popen(self.args, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0, env=_env(), cwd=root(),
+                                     preexec_fn=_die_with_parent if threading.current_thread() is threading.main_thread() else None)
         atexit.register(self.stop)
         self._err = bytearray()
         self._threads = [threading.Thread(target=self._read, args=(self.proc.stdout, self._buf), daemon=True),
