@@ -41,7 +41,7 @@ static uint32_t unframed_return(uint32_t eip, uint32_t esp)
     uint32_t offset, low = address_of(stack_bottom), word = 0;
     if (esp % 4 || esp < low || esp - low > STACK_SIZE - 8)
         return 0;
-    int above = 0;                      /* a jump to nowhere: its call has just pushed it */
+    int above = 0;                    /* a jump to nowhere: its call has just pushed it */
     if (symbol(eip, &offset))
         above = backtrace_unframed((const uint8_t *)(uintptr_t)(eip - offset), offset);
     if (above >= 0)
