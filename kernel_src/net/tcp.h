@@ -16,7 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Sequence numbers wrap; "before" means: less than half the circle ahead. RFC 9293 §3.4. */
+/* Sequence numbers wrap; "before": less than half the circle ahead. RFC 9293 §3.4. */
 static inline bool tcp_seq_lt(uint32_t a, uint32_t b) { return (int32_t)(a - b) < 0; }
 static inline bool tcp_seq_le(uint32_t a, uint32_t b) { return (int32_t)(a - b) <= 0; }
 
@@ -44,9 +44,9 @@ static inline bool tcp_seq_le(uint32_t a, uint32_t b) { return (int32_t)(a - b) 
 #define TCP_DUPACKS          3        // RFC 5681 §3.2
 #define TCP_DELACK_MS        10       // RFC 9293 §3.8.6.3 allows 500
 #define TCP_TIME_WAIT_MS     60000    // 2 MSL, with an MSL of 30 s
-#define TCP_FIN_WAIT_2_MS    10000    // nobody reads any more, and the peer does not close
-#define TCP_HALF_OPEN_MS     1000     // older SYN_RCVD entries give way when room is short
-#define TCP_CHALLENGE_MAX    10       // challenge ACKs per second and connection: RFC 5961 §7
+#define TCP_FIN_WAIT_2_MS    10000    // nobody reads any more, the peer does not close
+#define TCP_HALF_OPEN_MS     1000     // older SYN_RCVD entries may give way
+#define TCP_CHALLENGE_MAX    10       // challenge ACKs a second, each: RFC 5961 §7
 
 enum tcp_flags {
     TCP_FIN = 0x01, TCP_SYN = 0x02, TCP_RST = 0x04,
@@ -79,7 +79,9 @@ struct tcp_seg {
     uint32_t len;            // bytes of data
 };
 
-enum tcp_parse_result { TCP_SEG_OK, TCP_SEG_SHORT, TCP_SEG_BAD_OFFSET, TCP_SEG_BAD_CHECKSUM };
+enum tcp_parse_result {
+    TCP_SEG_OK, TCP_SEG_SHORT, TCP_SEG_BAD_OFFSET, TCP_SEG_BAD_CHECKSUM,
+};
 
 /* ---- nbs/net/08_tcp.ipynb § What a connection remembers ---- */
 
@@ -96,7 +98,7 @@ enum tcp_owner { TCP_OWNER_NONE, TCP_OWNER_QUEUE, TCP_OWNER_APP };
 struct tcp_conn {
     enum tcp_state state;
     enum tcp_error error;
-    enum tcp_owner owner;    // who may still ask about it: accept queue, application, nobody
+    enum tcp_owner owner;    // who may still ask about it: queue, application, nobody
     bool used;               // the slot is taken
     bool passive;            // began as a SYN to a listener
     uint16_t lport, rport;
@@ -112,11 +114,11 @@ struct tcp_conn {
     bool fin_queued;         // close was called: a FIN follows the last byte of tx
     uint16_t mss;            // largest segment we send
 
-    uint32_t irs, rcv_nxt, rcv_adv;    // rcv_adv: right edge of the window last advertised
+    uint32_t irs, rcv_nxt, rcv_adv;    // rcv_adv: right edge of the window last sent
     struct tcp_ring rx;                // rx.len bytes are in order and unread
-    struct tcp_range range[TCP_RANGES_MAX + 1];    // sorted, apart; one more that continues
+    struct tcp_range range[TCP_RANGES_MAX + 1];    // sorted, apart; one that continues
     uint32_t n_ranges;
-    bool fin_known, fin_rcvd;          // the FIN's place is known; everything before it came
+    bool fin_known, fin_rcvd;          // the FIN's place is known; all before it came
     uint32_t fin_seq;
 
     uint32_t cwnd, ssthresh, recover, dupacks;    // RFC 5681, RFC 6582
@@ -128,7 +130,7 @@ struct tcp_conn {
     uint32_t backoff, retries;
 
     uint64_t rexmit_at, delack_at, wait_at;       // deadlines in ms; 0: not running
-    uint32_t ack_due;                             // segments received and not yet answered
+    uint32_t ack_due;                             // segments received, not yet answered
     uint64_t born_ms, challenge_ms;
     uint32_t challenges;
 };
@@ -141,7 +143,8 @@ struct tcp_stats {
     uint32_t rx_out_of_order, rx_duplicate, challenges, syn_dropped, recycled, timeouts;
 };
 
-typedef void (*tcp_out)(void *ctx, uint32_t src, uint32_t dst, const uint8_t *seg, size_t len);
+typedef void (*tcp_out)(void *ctx, uint32_t src, uint32_t dst, const uint8_t *seg,
+                        size_t len);
 
 struct tcp {
     uint32_t local_ip;
@@ -167,16 +170,17 @@ void tcp_tick(struct tcp *t, uint64_t now_ms);
  * connections that nobody has accepted yet; further SYNs are dropped, and come again. */
 int tcp_listen(struct tcp *t, uint16_t port, int backlog);
 struct tcp_conn *tcp_accept(struct tcp *t, uint16_t port);    // NULL: none waiting
-struct tcp_conn *tcp_connect(struct tcp *t, uint32_t dst, uint16_t dport, uint64_t now_ms);
+struct tcp_conn *tcp_connect(struct tcp *t, uint32_t dst, uint16_t dport,
+                             uint64_t now_ms);
 
-/* Both return the count of bytes they took: 0 when empty or full, closed or dead. What was
- * sent leaves at once as far as the windows allow; there is no Nagle delay. */
+/* Both return the count of bytes they took: 0 when empty or full, closed or dead. What
+ * was sent leaves at once as far as the windows allow; there is no Nagle delay. */
 size_t tcp_recv(struct tcp *t, struct tcp_conn *c, uint8_t *buf, size_t cap);
 size_t tcp_recv_avail(struct tcp *t, struct tcp_conn *c);
 size_t tcp_send(struct tcp *t, struct tcp_conn *c, const uint8_t *data, size_t len,
                 uint64_t now_ms);
 size_t tcp_send_space(struct tcp *t, struct tcp_conn *c);
-size_t tcp_send_unacked(struct tcp *t, struct tcp_conn *c);    // queued or not acknowledged
+size_t tcp_send_unacked(struct tcp *t, struct tcp_conn *c);    // queued or not confirmed
 
 /* close: nothing more to say. Queued data, then a FIN; reading goes on (half-close).
  * abort: RST, both buffers dropped. release: gives the handle back, exactly once; what is
@@ -187,8 +191,8 @@ void tcp_release(struct tcp *t, struct tcp_conn *c);
 
 enum tcp_state tcp_state(const struct tcp_conn *c);
 const char *tcp_state_name(enum tcp_state s);
-bool tcp_eof(const struct tcp_conn *c);        // the peer's FIN came, and all data is read
-bool tcp_is_dead(const struct tcp_conn *c);    // CLOSED: reset, timed out, aborted, or done
+bool tcp_eof(const struct tcp_conn *c);        // the peer's FIN came, all data is read
+bool tcp_is_dead(const struct tcp_conn *c);    // CLOSED: reset, timed out, or done
 int tcp_count(const struct tcp *t, enum tcp_state s);    // connections in that state
 
 /* Exposed for the tests. */
