@@ -8,7 +8,8 @@ MEM   ?= 64M
 SMP   ?= 1
 ACCEL ?= auto
 NIC   ?= e1000
-RUN    = $(CLLM) run --port $(PORT) --memory $(MEM) --smp $(SMP) --accel $(ACCEL) --nic $(NIC) $(if $(MODEL),--model $(MODEL)) $(if $(CONFIG),--config $(CONFIG))
+MODELARG = $(if $(MODEL),--model '$(MODEL)')
+RUN    = $(CLLM) run --end-with-caller --port $(PORT) --memory $(MEM) --smp $(SMP) --accel $(ACCEL) --nic $(NIC) $(MODELARG) $(if $(CONFIG),--config '$(CONFIG)')
 
 .PHONY: bench run run-vga run-debug lab test tangle readme iso build clean deps help
 
@@ -16,13 +17,14 @@ run: .venv/ready        ## boot QEMU with MODEL= (default: the built-in one) and
 	@$(RUN)
 
 run-vga: .venv/ready    ## the same, with a VGA window (where there is a display)
+	@$(if $(DISPLAY)$(WAYLAND_DISPLAY),DEPS_EXTRA=window ./tools.sh)
 	@$(RUN) --vga
 
 run-debug: .venv/ready  ## QEMU stopped, waiting for gdb on :1234
 	@$(RUN) --debug
 
 lab: .venv/ready        ## JupyterLab on the book
-	.venv/bin/jupyter lab --notebook-dir=. nbs/index.ipynb
+	.venv/bin/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) --notebook-dir=. nbs/index.ipynb
 
 test: .venv/ready       ## run every notebook, check the tangle; ends with "N passed, N failed"
 	@$(CLLM) test
@@ -38,10 +40,10 @@ build: .venv/ready      ## build/cllm.elf
 
 iso: .venv/ready        ## build/cllm.iso, bootable through GRUB
 	@DEPS_EXTRA="grub-mkrescue xorriso mformat" ./tools.sh
-	@$(CLLM) iso $(if $(MODEL),--model $(MODEL))
+	@$(CLLM) iso $(MODELARG)
 
 bench: .venv/ready      ## sizes, start-up and tokens per second, measured here
-	@$(CLLM) bench $(if $(MODEL),--model $(MODEL))
+	@$(CLLM) bench $(MODELARG)
 
 clean:                  ## remove what was built (not .venv)
 	rm -rf build _site
@@ -51,7 +53,8 @@ deps: .venv/ready
 # The Python side: made again when the list of requirements changes. The Debian side: see tools.sh.
 .venv/ready: settings.ini setup.py tools.sh
 	@./tools.sh
-	@test -x $(PY) || python3 -m venv .venv
+	@$(PY) -m pip --version >/dev/null 2>&1 || python3 -m venv --clear .venv
+	@echo 'installing the Python packages of settings.ini into .venv (a minute or two)'
 	@$(PY) -m pip install --quiet --disable-pip-version-check -e .
 	@touch $@
 

@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['CHECKS', 'NotebookFailed', 'run_nb', 'check_tangle', 'check_layers', 'check_notebooks', 'check_readme', 'check_build',
-           'cmd_test', 'cmd_nb', 'cmd_tangle', 'cmd_build', 'readme_text', 'cmd_readme', 'default_model', 'cmd_run',
-           'cmd_chat', 'make_iso', 'cmd_bench', 'cmd_iso', 'main']
+           'cmd_test', 'cmd_nb', 'cmd_tangle', 'cmd_build', 'readme_text', 'cmd_readme', 'default_model', 'gguf_file',
+           'cmd_run', 'cmd_chat', 'make_iso', 'cmd_bench', 'cmd_iso', 'main']
 
-# %% ../nbs/tools/07_cli.ipynb #57b61011
-import argparse, json, os, re, shlex, signal, subprocess, sys, tempfile, threading, time
+# %% ../nbs/tools/07_cli.ipynb #5889e762
+import argparse, ctypes, json, os, re, shlex, shutil, signal, subprocess, sys, tempfile, threading, time
 from pathlib import Path
 
 from .build import Elf, build
@@ -26,6 +26,8 @@ def _asan_env():
 
 class NotebookFailed(RuntimeError): "A cell raised; the message has notebook, cell, source and traceback."
 
+def _plain(e): "A traceback's text, without the colours."; return re.sub(r'\x1b\[[0-9;]*m', '', str(e))
+
 def run_nb(path, save=False, timeout=600) -> float:
     "Execute a notebook in a fresh kernel; seconds it took. `save` writes the outputs back. Raises NotebookFailed."
     import nbformat
@@ -39,7 +41,7 @@ def run_nb(path, save=False, timeout=600) -> float:
     client.on_cell_start = lambda cell, cell_index: at.__setitem__(0, cell_index)
     old = os.environ.copy(); os.environ.update(env)
     try: client.execute()
-    except CellExecutionError as e: raise NotebookFailed(f'{path.relative_to(root())} cell {at[0]}:\n{re.sub(chr(27) + r"[[][0-9;]*m", "", str(e))}') from None
+    except CellExecutionError as e: raise NotebookFailed(f'{path.relative_to(root())} cell {at[0]}:\n{_plain(e)}') from None
     except (DeadKernelError, CellTimeoutError) as e:
         src = ''.join(nb.cells[at[0]].source)
         raise NotebookFailed(f'{path.relative_to(root())} cell {at[0]}: {type(e).__name__}: {str(e)[:500]}\n{src[:2000]}') from None
@@ -138,7 +140,7 @@ def cmd_tangle(a):
 
 def cmd_build(a):
     "Build the ELF (of chapters 1..N with --upto; with a model inside with --bake)."
-    e = build(upto=a.upto, bake=a.bake)
+    e = build(upto=a.upto, bake=gguf_file(a.bake) if a.bake else None)
     print(f'{e.path.relative_to(root())}: {e.size_stripped:,} bytes stripped' + (f' (with {a.bake})' if a.bake else ''))
     if a.output: print(f'stripped copy: {e.strip(a.output)}')
     return 0
@@ -177,26 +179,50 @@ def default_model():
     print(f'no model given: using {p.relative_to(root())}, a tiny model with random weights. It answers, but in gibberish. MODEL=file.gguf make run boots a real one.', flush=True)
     return p
 
+def gguf_file(path):
+    "`path`, if it is a file that starts as a GGUF does; else an error that says what is wrong with it."
+    if not Path(path).is_file(): raise FileNotFoundError(f'{path}: no such file. Give a GGUF with MODEL= or --model.')
+    with open(path, 'rb') as f: magic = f.read(4)
+    if magic != b'GGUF': raise ValueError(f'{path}: not a GGUF file: it starts with {magic!r}')
+    return path
+
+def _run_config(a) -> dict:
+    "The keys for the kernel: the JSON file of --config, and over it the --set words."
+    config = {}
+    if a.config:
+        try: config = json.loads(Path(a.config).read_text(encoding='utf-8'))
+        except OSError as e: raise FileNotFoundError(f'{a.config}: {e.strerror}') from None
+        except ValueError as e: raise ValueError(f'{a.config}: not JSON: {e}') from None
+        if not isinstance(config, dict): raise ValueError(f'{a.config}: expected an object, such as {{"parallel": 2}}')
+    for kv in a.set or []:
+        if '=' not in kv: raise ValueError(f'--set {kv}: expected key=value')
+        k, v = kv.split('=', 1); config[k] = v
+    return config
+
+def _window(vm):
+    "Give the machine's VGA screen a window where QEMU can open one, else say why there is none."
+    have = subprocess.run([vm.args[0], '-display', 'help'], capture_output=True, text=True).stdout.split()
+    kind = next((k for k in ('gtk', 'sdl') if k in have), None)
+    if os.environ.get('DISPLAY') or os.environ.get('WAYLAND_DISPLAY'):
+        if kind: vm.args[vm.args.index('-display') + 1] = kind; return
+        why = 'this QEMU has no window of its own: apt-get install qemu-system-gui'
+    else: why = 'there is no display'
+    print(f'no window: {why}. The serial line below shows the same text.', flush=True)
+
 def cmd_run(a):
     "Boot the kernel in QEMU with a model and serve the API until stopped."
-    model = a.model if a.model is not None else default_model() if not a.elf else None
-    if model is not None and not Path(model).is_file(): print(f'cllm run: {model}: no such file. Give a GGUF with MODEL= or --model.', file=sys.stderr); return 2
-    config = {}
-    for kv in a.set or []:
-        if '=' not in kv: print(f'cllm run: --set {kv}: expected key=value', file=sys.stderr); return 2
-        k, v = kv.split('=', 1); config[k] = v
-    if a.config:
-        try: config = {**json.loads(Path(a.config).read_text()), **config}
-        except (OSError, ValueError) as e: print(f'cllm run: {a.config}: {e}', file=sys.stderr); return 2
+    config = _run_config(a)
+    model = gguf_file(a.model) if a.model else default_model() if not a.elf else None
     elf = Elf(a.elf) if a.elf else build()
     vm = Machine(elf, model=model, memory=a.memory, smp=a.smp, accel=a.accel, nic=a.nic, config=config, port=a.port, wait=None, vga=a.vga, echo=sys.stdout, host_addr=a.host)
-    if a.vga and os.environ.get('DISPLAY'):
-        i = vm.args.index('-display'); vm.args[i + 1] = 'gtk'
+    if a.vga: _window(vm)
     if a.debug:
         vm.args += ['-S', '-gdb', 'tcp:127.0.0.1:1234']
         print(f'QEMU waits for a debugger. In another terminal:\n  gdb {elf.path} -ex "target remote 127.0.0.1:1234" -ex "break kernel_main" -ex continue', flush=True)
-    stop = threading.Event()
-    for s in (signal.SIGINT, signal.SIGTERM): signal.signal(s, lambda *_: stop.set())
+    stop, failed = threading.Event(), []
+    for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if s != signal.SIGHUP or signal.getsignal(s) != signal.SIG_IGN: signal.signal(s, lambda *_: stop.set())     # nohup stays nohup
+    if a.end_with_caller: ctypes.CDLL(None).prctl(1, signal.SIGTERM)
     tty, old = sys.stdin.isatty(), None
     with vm:
         if tty:
@@ -205,7 +231,7 @@ def cmd_run(a):
         def ready():
             try: vm.wait_ready(10**9 if a.debug else 60); print(f'ready {vm.url}', flush=True)
             except Exception as e:
-                if not stop.is_set(): print(f'cllm run: {e}', file=sys.stderr, flush=True); stop.set()
+                if not stop.is_set(): failed.append(str(e).split('\nlast serial lines:')[0]); stop.set()      # those lines were just shown
         threading.Thread(target=ready, daemon=True).start()
         def keys():
             prefix = False
@@ -218,11 +244,13 @@ def cmd_run(a):
         if tty: threading.Thread(target=keys, daemon=True).start()
         try:
             while not stop.is_set() and vm.proc.poll() is None: stop.wait(.1)
+            if vm.proc.poll() is not None: stop.wait(.5)                             # the thread above knows better why
         finally:
             if old: termios.tcsetattr(sys.stdin, termios.TCSADRAIN, old)
         code = vm.proc.poll()
-    if code not in (None, 0): print(f'cllm run: QEMU ended with exit code {code}', file=sys.stderr)
-    return code or 0
+    if code and not failed: failed.append(f'QEMU ended with exit code {code}')
+    for f in failed: print(f'cllm run: {f}', file=sys.stderr)
+    return 1 if failed else 0
 
 # %% ../nbs/tools/07_cli.ipynb #5debbaf3
 def cmd_chat(a):
@@ -231,7 +259,7 @@ def cmd_chat(a):
     vm = None
     url = a.url
     if not url:
-        vm = Machine(model=a.model or default_model(), memory=a.memory, nic='virtio').start(); url = vm.url
+        vm = Machine(model=gguf_file(a.model) if a.model else default_model(), memory=a.memory, nic='virtio').start(); url = vm.url
     messages = []
     try:
         while True:
@@ -248,7 +276,7 @@ def cmd_chat(a):
                         d = json.loads(l[6:])
                         piece = d['choices'][0]['delta'].get('content') if d.get('choices') else None
                         if piece: said += piece; print(piece, end='', flush=True)
-            except requests.ConnectionError as e: print(f'cannot reach {url}: {e}', file=sys.stderr); return 1
+            except requests.ConnectionError as e: print(f'cllm chat: nobody answers at {url} (is `make run` still running?)', file=sys.stderr); return 1
             print(); messages.append(dict(role='assistant', content=said))
     finally:
         if vm: vm.stop()
@@ -262,8 +290,8 @@ def make_iso(elf, out, model=None, config='') -> Path:
         Elf(elf).strip(Path(d)/'boot'/'cllm.elf')
         mod = ''
         if model:
-            import shutil
-            shutil.copy(model, Path(d)/'boot'/Path(model).name); mod = f'    module /boot/{Path(model).name} {Path(model).name}\n'
+            name = Path(model).name.replace(' ', '_')
+            shutil.copy(model, Path(d)/'boot'/name); mod = f'    module /boot/{name} {name}\n'
         (boot/'grub.cfg').write_text(f'set timeout=0\nserial --unit=0 --speed=9600\nterminal_output console\nmenuentry "cllm" {{\n    multiboot /boot/cllm.elf {config}\n{mod}}}\n')
         r = subprocess.run([mk, '-o', str(out), d], capture_output=True, text=True)
         if r.returncode: raise RuntimeError(f'grub-mkrescue failed:\n{r.stderr}')
@@ -277,7 +305,8 @@ def cmd_bench(a):
 
 def cmd_iso(a):
     "Make build/cllm.iso, bootable through GRUB, with the model on it."
-    p = make_iso(build().path, a.output or root()/'build'/'cllm.iso', a.model or default_model())
+    p = make_iso(build().path, a.output or root()/'build'/'cllm.iso', gguf_file(a.model) if a.model else default_model())
+    p = p.relative_to(root()) if root() == Path.cwd() and root() in p.parents else p
     print(f'{p}: {p.stat().st_size:,} bytes. Boot it: qemu-system-i386 -cdrom {p} -serial stdio -m 64M -netdev user,id=n0,hostfwd=tcp:127.0.0.1:8080-:80 -device e1000,netdev=n0')
     return 0
 
@@ -296,6 +325,7 @@ def main(argv=None):
     s.add_argument('--model', '-m'); s.add_argument('--port', '-p', type=int, default=8080); s.add_argument('--memory', default='64M'); s.add_argument('--smp', type=int, default=1)
     s.add_argument('--accel', default='auto', choices=['auto', 'tcg', 'kvm']); s.add_argument('--nic', default='e1000'); s.add_argument('--config', metavar='cllm.json')
     s.add_argument('--set', action='append', metavar='KEY=VALUE'); s.add_argument('--vga', action='store_true'); s.add_argument('--debug', action='store_true')
+    s.add_argument('--end-with-caller', action='store_true', help='stop when the program that called this one is gone, however it went (make uses it)')
     s.add_argument('--elf', help='boot this ELF instead of building'); s.add_argument('--host', default='127.0.0.1', help='address to listen on')
     s = cmd('chat', cmd_chat); s.add_argument('--url'); s.add_argument('--model', '-m'); s.add_argument('--memory', default='64M'); s.add_argument('--temp', type=float, default=0.8); s.add_argument('-n', '--n-predict', type=int, default=256)
     s = cmd('iso', cmd_iso); s.add_argument('--model', '-m'); s.add_argument('-o', '--output')
@@ -303,7 +333,7 @@ def main(argv=None):
     s = cmd('bench', cmd_bench); s.add_argument('--model', '-m'); s.add_argument('--repeats', type=int, default=3)
     a = p.parse_args(argv)
     try: return a.f(a)
-    except (BootError, CompileError, MissingTool, FileNotFoundError, RuntimeError, ValueError) as e:
+    except (BootError, CompileError, MissingTool, OSError, RuntimeError, ValueError) as e:
         print(f'cllm {a.cmd}: {e}', file=sys.stderr); return 1
 
 if __name__ == '__main__' and '__file__' in globals() and Path(__file__).name == 'cli.py': sys.exit(main())

@@ -49,7 +49,7 @@ def _die_with_parent():
 
 def _rel(path) -> str:
     "`path` relative to the project's folder, where QEMU runs: commands and boot logs then look the same in every checkout."
-    p = Path(path).resolve()
+    p = Path(os.path.abspath(path))
     return os.path.relpath(p, root()) if root().parent in p.parents else str(p)
 
 NICS = dict(e1000='e1000', virtio='virtio-net-pci,disable-legacy=on')
@@ -139,13 +139,15 @@ class Machine:
         if elf is None: elf = build()
         self.elf = elf if isinstance(elf, Elf) else Elf(elf)
         self.config, self.wait_for, self.timeout, self.echo, self.host_addr = dict(config or {}), wait, timeout, echo, host_addr
-        if port and not port_free(port, host_addr): raise BootError(f'port {port} on {host_addr} is in use: choose another (PORT=8081 make run, or port=0 for any free one)')
+        if port and not port_free(port, host_addr): raise BootError(f'port {port} on {host_addr} is in use: choose another (make run PORT=8081; 0 means any free one)')
         self.port = port or (free_port() if nic and nic_backend == 'user' else 0)
         self.dir = Path(tempfile.mkdtemp(prefix='cllm-'))
         line, rest = split_config(self.config)
         modules = list(modules)
         if rest:
             (self.dir/'cllm.json').write_text(json.dumps(rest)); modules.append((self.dir/'cllm.json', ''))
+        if model and ' ' in _rel(model):                          # QEMU takes what follows a space for the module's arguments
+            link = self.dir/Path(model).name.replace(' ', '_'); link.symlink_to(Path(model).resolve()); model = link
         self.args = qemu_args(self.elf.path, model, memory, smp, accel, nic, cpu, vga, self.port, line, modules, bios, host_addr)
         self.wire = None
         if nic and nic_backend == 'wire': self.wire = Wire(self.dir); self.args += self.wire.args
@@ -256,7 +258,8 @@ class Machine:
         connection for a guest that is not there yet, and then repeats the lost SYN only after seconds."""
         end = time.monotonic() + timeout
         self.wait_serial(r'\[http\] listening on .*\n', timeout)
-        self.wait_serial(r'\[net\] ip=.*\n', max(.1, end - time.monotonic()))
+        m = self.wait_serial(r'\[net\] (ip=|no address: there is no network card).*\n', max(.1, end - time.monotonic()))
+        if m[1] != 'ip=': raise self._error('the kernel drives no network card of this machine: it can serve nobody (see its [pci] lines)')
         while time.monotonic() < end:
             if self.proc.poll() is not None: raise self._error('QEMU ended before /health answered')
             try:
