@@ -27,7 +27,7 @@ struct llm_graph {
     struct llama_kv_cache *kv;
     struct ggml_context *ctx;
     struct ggml_cgraph *gf;
-    int32_t n_tokens, n_rows, n_logits;      // n_rows: flagged tokens; first those with logits
+    int32_t n_tokens, n_rows, n_logits;      // rows: flagged tokens, logits first
     /* inputs, I32 */
     struct ggml_tensor *inp_tokens;          // [n_tokens]
     struct ggml_tensor *inp_pos;             // [n_tokens]
@@ -57,8 +57,9 @@ int32_t llm_int(struct llama_loader *l, const char *key, int32_t lo, int32_t hi,
                 int32_t fallback);
 /* Positive and finite, or fallback; fallback 0: it is required. */
 float llm_float(struct llama_loader *l, const char *key, float fallback);
-/* Tensor "<name>.weight" or "blk.<layer>.<name>.weight" (layer -1: the former), whose shape
- * must be [ne0, ne1]. ne1 0: a vector, which must be F32. NULL, no failure: optional and absent. */
+/* Tensor "<name>.weight" or "blk.<layer>.<name>.weight" (layer -1: the former), whose
+ * shape must be [ne0, ne1]. ne1 0: a vector, which must be F32. NULL, no failure:
+ * optional and absent. */
 struct ggml_tensor *llm_tensor(struct llama_loader *l, const char *name, int layer,
                                int32_t ne0, int32_t ne1, bool optional);
 

@@ -3,8 +3,9 @@
 /* ---- nbs/llm/13_model.ipynb § The llama ---- */
 
 /* arch_llama.c: the llama family (Llama 1 to 3, Mistral, TinyLlama, llama2.c's stories).
- * RMSNorm before each half of a layer, rotary positions on neighbouring pairs, grouped-query
- * attention, SwiGLU; the output matrix is its own or the embedding matrix again. */
+ * RMSNorm before each half of a layer, rotary positions on neighbouring pairs,
+ * grouped-query attention, SwiGLU; the output matrix is its own or the embedding matrix
+ * again. */
 #include "base/fmath.h"
 #include "llm/arch.h"
 
@@ -57,7 +58,7 @@ static void llama_build(struct llm_graph *g)
         ggml_format_name(v, "Vcur", il);
         cur = llm_build_attn(g, q, k, v, scale, il);        // [n_o, n_tokens]
 
-        if (il == hp->n_layer - 1) {                        // from here on only flagged tokens
+        if (il == hp->n_layer - 1) {                    // from here on only flagged tokens
             cur = llm_build_rows(g, cur);
             x = llm_build_rows(g, x);
         }

@@ -326,8 +326,8 @@ static enum gguf_result gguf_check_shape(struct gguf_cursor *c, struct gguf_tens
     return GGUF_OK;
 }
 
-/* One tensor's entry: name, n_dims, dims, type, offset. Where the data lies is not checked:
- * the data section starts after the last entry, so nobody knows yet. */
+/* One tensor's entry: name, n_dims, dims, type, offset. Where the data lies is not
+ * checked: the data section starts after the last entry, so nobody knows yet. */
 static enum gguf_result gguf_read_tensor(struct gguf_cursor *c, struct gguf_tensor *t)
 {
     uint32_t type;

@@ -9,7 +9,8 @@
 
 uint64_t llama_kv_size(const struct llama_kv_params *p)
 {
-    uint64_t row = ggml_row_size(p->type_k, p->n_embd_k) + ggml_row_size(p->type_v, p->n_embd_v);
+    uint64_t row =
+        ggml_row_size(p->type_k, p->n_embd_k) + ggml_row_size(p->type_v, p->n_embd_v);
     return row * (uint64_t)p->n_layer * ((uint64_t)p->n_seq_max * (uint64_t)p->n_ctx_seq);
 }
 

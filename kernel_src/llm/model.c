@@ -53,7 +53,8 @@ int32_t llm_int(struct llama_loader *l, const char *name, int32_t lo, int32_t hi
         return lo;
     }
     if (v < lo || v > hi) {
-        llm_fail(l, "key '%s' = %lld is outside %d … %d", key, (long long)v, (int)lo, (int)hi);
+        llm_fail(l, "key '%s' = %lld is outside %d … %d", key, (long long)v, (int)lo,
+                 (int)hi);
         return lo;
     }
     return (int32_t)v;
@@ -78,7 +79,8 @@ static void llm_shape(char *buf, size_t cap, int n, const uint64_t *ne)
 {
     size_t len = 0;
     for (int i = 0; i < n && len < cap; i++)
-        len += snprintf(buf + len, cap - len, "%s%llu", i ? ", " : "", (unsigned long long)ne[i]);
+        len += snprintf(buf + len, cap - len, "%s%llu", i ? ", " : "",
+                        (unsigned long long)ne[i]);
 }
 
 static bool llm_check_tensor(struct llama_loader *l, const char *name,
@@ -86,7 +88,8 @@ static bool llm_check_tensor(struct llama_loader *l, const char *name,
 {
     const uint64_t want[] = {ne0, ne1};
     int n_dims = ne1 ? 2 : 1;
-    if (t->ne[0] != want[0] || t->ne[1] != (ne1 ? want[1] : 1) || t->ne[2] != 1 || t->ne[3] != 1) {
+    if (t->ne[0] != want[0] || t->ne[1] != (ne1 ? want[1] : 1) || t->ne[2] != 1 ||
+        t->ne[3] != 1) {
         char is[80], should[48];
         llm_shape(is, sizeof is, t->n_dims, t->ne);
         llm_shape(should, sizeof should, n_dims, want);
@@ -140,8 +143,8 @@ static void llm_load_rope_scaling(struct llama_loader *l)
     size_t len;
     if (gguf_str(l->g, key, &type, &len) && !gguf_str_is(l->g, key, "none")) {
         if (!gguf_str_is(l->g, key, "linear")) {
-            llm_fail(l, "rope scaling of type '%.*s' is not supported", len > 32 ? 32 : (int)len,
-                     type);
+            llm_fail(l, "rope scaling of type '%.*s' is not supported",
+                     len > 32 ? 32 : (int)len, type);
             return;
         }
         hp->rope_freq_scale = 1 / llm_float(l, "rope.scaling.factor", 1);
@@ -165,7 +168,8 @@ static void llm_load_hparams(struct llama_loader *l)
     int32_t head = hp->n_embd / hp->n_head;
     hp->n_embd_head_k = llm_int(l, "attention.key_length", 1, 65536, head);
     hp->n_embd_head_v = llm_int(l, "attention.value_length", 1, 65536, head);
-    hp->n_rot = llm_int(l, "rope.dimension_count", 2, hp->n_embd_head_k, hp->n_embd_head_k);
+    hp->n_rot =
+        llm_int(l, "rope.dimension_count", 2, hp->n_embd_head_k, hp->n_embd_head_k);
     hp->rope_freq_base = llm_float(l, "rope.freq_base", 10000.0f);
     hp->f_norm_rms_eps = llm_float(l, "attention.layer_norm_rms_epsilon", 0);
     hp->pooling_type = llm_int(l, "pooling_type", -1, LLAMA_POOLING_TYPE_LAST, -1);
@@ -194,7 +198,8 @@ static void llm_load_n_vocab(struct llama_loader *l)
         return;
     }
     if (t.ne[1] > LLAMA_DIM_MAX)
-        llm_fail(l, "a vocabulary of %llu tokens is too large", (unsigned long long)t.ne[1]);
+        llm_fail(l, "a vocabulary of %llu tokens is too large",
+                 (unsigned long long)t.ne[1]);
     if (gguf_arr(l->g, "tokenizer.ggml.tokens", &tokens) && tokens.n != t.ne[1])
         llm_fail(l, "the tokenizer has %llu tokens, 'token_embd.weight' %llu rows",
                  (unsigned long long)tokens.n, (unsigned long long)t.ne[1]);
@@ -225,7 +230,7 @@ static void llm_check_all_used(struct llama_loader *l)
     }
 }
 
-/* n_params, size, and the type that most of the weights have; from these the description. */
+/* n_params, size, the type that most of the weights have; from these the description. */
 static void llm_describe(struct llama_loader *l)
 {
     struct llama_model *m = l->m;
@@ -251,8 +256,9 @@ static void llm_describe(struct llama_loader *l)
     static const uint32_t scale[] = {1, 1000, 1000000, 1000000000};
     uint64_t tenths = (n * 10 + scale[unit] / 2) / scale[unit];
     if (unit && tenths < 100)
-        snprintf(m->desc, sizeof m->desc, "%s %u.%u%c %s", m->arch_name, (unsigned)(tenths / 10),
-                 (unsigned)(tenths % 10), " KMB"[unit], m->ftype);
+        snprintf(m->desc, sizeof m->desc, "%s %u.%u%c %s", m->arch_name,
+                 (unsigned)(tenths / 10), (unsigned)(tenths % 10), " KMB"[unit],
+                 m->ftype);
     else
         snprintf(m->desc, sizeof m->desc, "%s %u%.*s %s", m->arch_name,
                  (unsigned)((tenths + 5) / 10), unit ? 1 : 0, &" KMB"[unit], m->ftype);
@@ -275,8 +281,8 @@ static const struct llama_arch *llm_find_arch(struct llama_loader *l)
     LINKER_SET_FOREACH(llama_arch, struct llama_arch, a)
         if (n < sizeof known)
             n += snprintf(known + n, sizeof known - n, " %s", a->name);
-    llm_fail(l, "architecture '%.*s' is not supported; known here:%s", len > 32 ? 32 : (int)len,
-             name, known);
+    llm_fail(l, "architecture '%.*s' is not supported; known here:%s",
+             len > 32 ? 32 : (int)len, name, known);
     return NULL;
 }
 
@@ -334,7 +340,8 @@ struct llama_model *llama_model_load(const struct gguf *g, struct arena *region,
 
 struct ggml_tensor *llm_build_inp_embd(struct llm_graph *g)
 {
-    return ggml_set_name(ggml_get_rows(g->ctx, g->model->tok_embd, g->inp_tokens), "inp_embd");
+    return ggml_set_name(ggml_get_rows(g->ctx, g->model->tok_embd, g->inp_tokens),
+                         "inp_embd");
 }
 
 struct ggml_tensor *llm_build_norm(struct llm_graph *g, struct ggml_tensor *cur,
@@ -356,8 +363,8 @@ struct ggml_tensor *llm_build_rope(struct llm_graph *g, struct ggml_tensor *cur,
     return ggml_format_name(cur, name, il);
 }
 
-/* Keys and values go into the cache first; attention reads the cache *through* the results
- * of these writes, so that the graph itself keeps the order. */
+/* Keys and values go into the cache first; attention reads the cache *through* the
+ * results of these writes, so that the graph itself keeps the order. */
 struct ggml_tensor *llm_build_attn(struct llm_graph *g, struct ggml_tensor *q,
                                    struct ggml_tensor *k, struct ggml_tensor *v,
                                    float scale, int il)
@@ -393,7 +400,8 @@ void llm_build_output(struct llm_graph *g, struct ggml_tensor *cur)
     if (g->n_logits == 0)
         return;
     cur = ggml_view_2d(g->ctx, cur, cur->ne[0], g->n_logits, cur->nb[1], 0);
-    g->t_logits = ggml_set_name(ggml_mul_mat(g->ctx, g->model->output, cur), "result_output");
+    g->t_logits =
+        ggml_set_name(ggml_mul_mat(g->ctx, g->model->output, cur), "result_output");
     ggml_set_output(g->t_logits);
 }
 
@@ -441,14 +449,15 @@ enum llama_pooling_type llama_pooling_type(const struct llama_context *c)
 }
 
 void llama_set_eval_callback(struct llama_context *c,
-                             void (*fn)(void *user, const struct ggml_tensor *t), void *user)
+                             void (*fn)(void *user, const struct ggml_tensor *t),
+                             void *user)
 {
     c->cpu.on_node = fn;
     c->cpu.user = user;
 }
 
-static struct ggml_tensor *llm_input(struct ggml_context *ctx, const char *name, int32_t ne0,
-                                     int32_t ne1)
+static struct ggml_tensor *llm_input(struct ggml_context *ctx, const char *name,
+                                     int32_t ne0, int32_t ne1)
 {
     struct ggml_tensor *t = ggml_new_tensor_2d(ctx, GGML_TYPE_I32, ne0, ne1);
     ggml_set_input(t);
@@ -460,8 +469,12 @@ static void llm_build_graph(struct llama_context *c, int32_t n_tokens, int32_t n
                             int32_t n_logits)
 {
     ggml_reset(c->gctx);
-    c->graph = (struct llm_graph){.model = c->model, .kv = &c->kv, .ctx = c->gctx,
-                                  .n_tokens = n_tokens, .n_rows = n_rows, .n_logits = n_logits};
+    c->graph = (struct llm_graph){ .model = c->model,
+                                   .kv = &c->kv,
+                                   .ctx = c->gctx,
+                                   .n_tokens = n_tokens,
+                                   .n_rows = n_rows,
+                                   .n_logits = n_logits };
     struct llm_graph *g = &c->graph;
     g->inp_tokens = llm_input(g->ctx, "inp_tokens", n_tokens, 1);
     g->inp_pos = llm_input(g->ctx, "inp_pos", n_tokens, 1);
@@ -487,7 +500,8 @@ static bool llm_prepare_graph(struct llama_context *c, int32_t n_tokens, int32_t
     return false;
 }
 
-static void llm_default_params(const struct llama_model *m, struct llama_context_params *p)
+static void llm_default_params(const struct llama_model *m,
+                               struct llama_context_params *p)
 {
     if (p->n_seq_max == 0)
         p->n_seq_max = 1;
@@ -506,7 +520,8 @@ static void llm_default_params(const struct llama_model *m, struct llama_context
 }
 
 /* No tensor of a batch may come near the end of 32 bits. */
-static bool llm_too_wide(const struct llama_hparams *hp, const struct llama_context_params *p)
+static bool llm_too_wide(const struct llama_hparams *hp,
+                         const struct llama_context_params *p)
 {
     int32_t width[] = {hp->n_embd, hp->n_ff, hp->n_head * hp->n_embd_head_k,
                        hp->n_head * hp->n_embd_head_v};
@@ -558,7 +573,7 @@ uint64_t llama_kv_cache_size(const struct llama_model *m, struct llama_context_p
     return llama_kv_size(&kp);
 }
 
-/* An array of n elements from the arena; a product that 32 bits cannot hold is refused. */
+/* An array of n elements from the arena; a product beyond 32 bits is refused. */
 static void *llm_array(struct arena *a, uint64_t n, size_t size)
 {
     return n > (a->cap - a->used) / size ? NULL : arena_alloc(a, (size_t)n * size, 16);
@@ -584,7 +599,8 @@ static bool llm_alloc_batch(struct llama_context *c, struct arena *a)
     if (c->pooled_n)
         memset(c->pooled_n, 0, c->p.n_seq_max * sizeof *c->pooled_n);
     return c->token && c->pos && c->cell && c->span && c->row && c->row_of && c->flags &&
-           c->n_used_before && c->logits && c->embd && c->pooled && c->pooled_out && c->pooled_n;
+           c->n_used_before && c->logits && c->embd && c->pooled && c->pooled_out &&
+           c->pooled_n;
 }
 
 static const char *llm_alloc(struct llama_context *c, struct arena *a)
@@ -596,8 +612,10 @@ static const char *llm_alloc(struct llama_context *c, struct arena *a)
     if (!llm_alloc_batch(c, a))
         return "the outputs";
 
-    c->graph_size = c->model->hparams.n_layer * LLM_LAYER_TENSORS_MAX + LLM_OTHER_TENSORS_MAX;
-    size_t mem = c->graph_size * ggml_tensor_overhead() + ggml_graph_overhead(c->graph_size) + 256;
+    c->graph_size =
+        c->model->hparams.n_layer * LLM_LAYER_TENSORS_MAX + LLM_OTHER_TENSORS_MAX;
+    size_t mem =
+        c->graph_size * ggml_tensor_overhead() + ggml_graph_overhead(c->graph_size) + 256;
     void *buffer = arena_alloc(a, mem, 16);
     if (!buffer)
         return "the graph";
@@ -642,7 +660,8 @@ struct llama_context *llama_init_from_model(struct llama_model *m,
     if (!missing)
         return c;
     region->used = mark;
-    snprintf(err, err_cap, "no room for %s: n_ctx %d needs %llu KiB of cache, %llu KiB are left",
+    snprintf(err, err_cap,
+             "no room for %s: n_ctx %d needs %llu KiB of cache, %llu KiB are left",
              missing, (int)p.n_ctx, (unsigned long long)(llama_kv_cache_size(m, p) >> 10),
              (unsigned long long)((region->cap - mark) >> 10));
     return NULL;
@@ -668,13 +687,13 @@ static int llm_add_token(struct llama_context *c, const struct llama_batch *b, i
     c->token[i] = b->token[i];
     c->pos[i] = pos;
     c->cell[i] = cell;
-    c->span[2 * i] = seq * c->kv.n_ctx_seq;             // from the sequence's first cell …
+    c->span[2 * i] = seq * c->kv.n_ctx_seq;            // from the sequence's first cell …
     c->span[2 * i + 1] = c->kv.n_used[seq];             // … up to its own
     return LLAMA_DECODE_OK;
 }
 
-/* Output rows: first the tokens whose logits are wanted, then those with only an embedding.
- * Returns how many rows; n_logits gets how many of them have logits. */
+/* Output rows: first the tokens whose logits are wanted, then those with only an
+ * embedding. Returns how many rows; n_logits gets how many of them have logits. */
 static int32_t llm_assign_rows(struct llama_context *c, const struct llama_batch *b,
                                int32_t *n_logits)
 {
@@ -700,7 +719,7 @@ static int32_t llm_assign_rows(struct llama_context *c, const struct llama_batch
 static bool llm_compute(struct llama_context *c, int32_t n_tokens, int32_t n_rows,
                         int32_t n_logits)
 {
-    if (n_rows == 0)                     // nothing is wanted: the smallest graph has one row
+    if (n_rows == 0)                  // nothing is wanted: the smallest graph has one row
         c->row[0] = 0;
     if (!llm_prepare_graph(c, n_tokens, n_rows ? n_rows : 1, n_logits))
         return false;
@@ -713,13 +732,16 @@ static bool llm_compute(struct llama_context *c, int32_t n_tokens, int32_t n_row
     if (ggml_backend_graph_compute(c->backend, g->gf) != GGML_STATUS_SUCCESS)
         return false;
     if (n_logits)
-        ggml_backend_tensor_get(c->backend, g->t_logits, c->logits, 0, ggml_nbytes(g->t_logits));
+        ggml_backend_tensor_get(c->backend, g->t_logits, c->logits, 0,
+                                ggml_nbytes(g->t_logits));
     if (n_rows)
-        ggml_backend_tensor_get(c->backend, g->t_embd, c->embd, 0, ggml_nbytes(g->t_embd));
+        ggml_backend_tensor_get(c->backend, g->t_embd, c->embd, 0,
+                                ggml_nbytes(g->t_embd));
     return true;
 }
 
-/* Adds the embeddings of this batch to those of their sequences, in the order of the batch. */
+/* Adds the embeddings of this batch to those of their sequences, in the order of the
+ * batch. */
 static void llm_pool(struct llama_context *c)
 {
     int32_t n_embd = c->model->hparams.n_embd;
@@ -729,7 +751,8 @@ static void llm_pool(struct llama_context *c)
             c->pooled_n[seq] = 0;                       // the sequence begins anew
         if (!(c->flags[i] & LLAMA_OUTPUT_EMBD))
             continue;
-        float *sum = c->pooled + (size_t)seq * n_embd, *x = c->embd + (size_t)c->row_of[i] * n_embd;
+        float *sum = c->pooled + (size_t)seq * n_embd;
+        const float *x = c->embd + (size_t)c->row_of[i] * n_embd;
         int32_t n = c->pooled_n[seq]++;
         if (c->p.pooling == LLAMA_POOLING_TYPE_CLS && n > 0)
             continue;
@@ -742,7 +765,7 @@ static void llm_pool(struct llama_context *c)
 int llama_decode(struct llama_context *c, const struct llama_batch *b)
 {
     int32_t n_logits = 0;
-    c->n_tokens = 0;                                    // outputs of the last batch are gone
+    c->n_tokens = 0;                                   // outputs of the last batch are gone
     if (b->n_tokens < 1 || b->n_tokens > c->p.n_batch)
         return LLAMA_DECODE_BAD_BATCH;
     int32_t n_rows = llm_assign_rows(c, b, &n_logits);
@@ -789,7 +812,8 @@ float *llama_get_embeddings_seq(struct llama_context *c, int32_t seq)
         c->p.pooling == LLAMA_POOLING_TYPE_NONE)
         return NULL;
     int32_t n_embd = c->model->hparams.n_embd;
-    float inv = c->p.pooling == LLAMA_POOLING_TYPE_MEAN ? 1.0f / (float)c->pooled_n[seq] : 1.0f;
+    float inv =
+        c->p.pooling == LLAMA_POOLING_TYPE_MEAN ? 1.0f / (float)c->pooled_n[seq] : 1.0f;
     for (int j = 0; j < n_embd; j++)
         c->pooled_out[j] = c->pooled[(size_t)seq * n_embd + j] * inv;
     return c->pooled_out;
@@ -800,7 +824,8 @@ bool llama_kv_seq_rm(struct llama_context *c, int32_t seq, int32_t p0, int32_t p
     return llama_kv_rm(&c->kv, seq, p0, p1);
 }
 
-bool llama_kv_seq_cp(struct llama_context *c, int32_t src, int32_t dst, int32_t p0, int32_t p1)
+bool llama_kv_seq_cp(struct llama_context *c, int32_t src, int32_t dst, int32_t p0,
+                     int32_t p1)
 {
     return llama_kv_cp(&c->kv, src, dst, p0, p1);
 }

@@ -5,10 +5,10 @@
 /* model.h: a transformer from a GGUF file, and the state of running it.
  *
  * A model is read-only: hyperparameters, and tensors that point into the file's bytes,
- * which must outlive it. A context has the KV cache and the compute buffers, all taken from
- * an arena when it is made; decoding allocates nothing. What a sequence gets does not
- * depend on its company in a batch, to the last bit. Called by llm.c (the slots). */
-// twin: model.c arch_llama.c kv.c ggml.c ggml-cpu.c quants.c gguf.c ggml-type.c cpu.c fmath.c
+ * which must outlive it. A context has the KV cache and the compute buffers, all taken
+ * from an arena when it is made; decoding allocates nothing. What a sequence gets does
+ * not depend on its company in a batch, to the last bit. Called by llm.c (the slots). */
+// twin: model.c arch_llama.c kv.c ggml.c ggml-cpu.c quants.c gguf.c ggml-type.c fmath.c
 #pragma once
 #include "base/memory.h"
 #include "llm/ggml-cpu.h"
@@ -76,13 +76,13 @@ struct llama_context_params {
 };
 
 struct llama_context;
-/* NULL: it does not fit, or a parameter is out of range; err says which. The arena is then
- * as it was. */
+/* NULL: it does not fit, or a parameter is out of range; err says which. The arena is
+ * then as it was. */
 struct llama_context *llama_init_from_model(struct llama_model *m,
                                             struct llama_context_params p,
                                             struct arena *region,
                                             char *err, size_t err_cap);
-uint64_t llama_kv_cache_size(const struct llama_model *m,          // the larger part of it
+uint64_t llama_kv_cache_size(const struct llama_model *m,   // the larger part of it
                              struct llama_context_params p);
 
 int32_t llama_n_ctx(const struct llama_context *ctx);        // cells in all
@@ -91,11 +91,12 @@ int32_t llama_n_batch(const struct llama_context *ctx);
 int32_t llama_n_seq_max(const struct llama_context *ctx);
 const struct llama_model *llama_get_model(const struct llama_context *ctx);
 enum llama_pooling_type llama_pooling_type(const struct llama_context *ctx);
-size_t llama_compute_size(const struct llama_context *ctx);  // bytes of the compute buffer
+size_t llama_compute_size(const struct llama_context *ctx); // bytes of the compute buffer
 
 /* fn is called after every node of every graph; for tests and profiles. NULL: no more. */
 void llama_set_eval_callback(struct llama_context *ctx,
-                             void (*fn)(void *user, const struct ggml_tensor *t), void *user);
+                             void (*fn)(void *user, const struct ggml_tensor *t),
+                             void *user);
 
 /* ---- nbs/llm/13_model.ipynb § Decoding a batch ---- */
 
@@ -128,7 +129,8 @@ float *llama_get_logits_ith(struct llama_context *ctx, int32_t i);       // (n_v
 float *llama_get_embeddings_ith(struct llama_context *ctx, int32_t i);   // (n_embd)
 
 /* The pooled embedding of all tokens of a sequence that were flagged LLAMA_OUTPUT_EMBD
- * since it was last empty. NULL: none were, or pooling is NONE. Valid until the next call. */
+ * since it was last empty. NULL: none were, or pooling is NONE. Valid until the next
+ * call. */
 float *llama_get_embeddings_seq(struct llama_context *ctx, int32_t seq_id);   // (n_embd)
 
 bool llama_kv_seq_rm(struct llama_context *ctx, int32_t seq, int32_t p0, int32_t p1);
