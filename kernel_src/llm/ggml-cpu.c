@@ -23,7 +23,8 @@ static float op_f32(const struct ggml_tensor *t, int i)
 /* The element (or block) at these indices. */
 static void *at(const struct ggml_tensor *t, int i0, int i1, int i2, int i3)
 {
-    return (uint8_t *)t->data + i0 * t->nb[0] + i1 * t->nb[1] + i2 * t->nb[2] + i3 * t->nb[3];
+    return (uint8_t *)t->data + i0 * t->nb[0] + i1 * t->nb[1] + i2 * t->nb[2] +
+           i3 * t->nb[3];
 }
 
 /* Visits every row of t. */
@@ -242,7 +243,8 @@ static void rope_fill(struct ggml_cpu *c, const struct ggml_tensor *t)
     }
 }
 
-static void rope_row(float *y, const float *x, const float *cs, int n_rot, int step, int gap)
+static void rope_row(float *y, const float *x, const float *cs, int n_rot, int step,
+                     int gap)
 {
     for (int i = 0; i < n_rot / 2; i++) {
         int p = i * step;
@@ -343,8 +345,8 @@ void ggml_mul_mat_ref(struct ggml_tensor *t, float *row)
     int group2 = b->ne[2] / a->ne[2], group3 = b->ne[3] / a->ne[3];
     FOR_ROWS(t, i1, i2, i3)
         for (int i0 = 0; i0 < t->ne[0]; i0++) {
-            ggml_get_type_traits(a->type)->to_float(at(a, 0, i0, i2 / group2, i3 / group3),
-                                                    row, a->ne[0]);
+            ggml_get_type_traits(a->type)->to_float(
+                at(a, 0, i0, i2 / group2, i3 / group3), row, a->ne[0]);
             const float *x = at(b, 0, i1, i2, i3);
             double sum = 0;
             for (int k = 0; k < a->ne[0]; k++)
@@ -416,8 +418,9 @@ static void attn_scores(int d, const float *q, struct cells k, int n, float *sco
         _MM_TRANSPOSE4_PS(s[0], s[1], s[2], s[3]);
         s[0] = _mm_add_ps(_mm_add_ps(s[0], s[1]), _mm_add_ps(s[2], s[3]));
         for (; x < d; x++)
-            s[0] = _mm_add_ps(s[0], _mm_mul_ps(_mm_set1_ps(q[x]),
-                                               _mm_setr_ps(r[0][x], r[1][x], r[2][x], r[3][x])));
+            s[0] = _mm_add_ps(
+                s[0], _mm_mul_ps(_mm_set1_ps(q[x]),
+                                 _mm_setr_ps(r[0][x], r[1][x], r[2][x], r[3][x])));
         _mm_storeu_ps(scores + i, s[0]);
     }
 }
@@ -428,8 +431,8 @@ static float lane_sum(__m128 v)
     return _mm_cvtss_f32(_mm_add_ss(v, _mm_shuffle_ps(v, v, 1)));
 }
 
-/* s[i] = 2^(s[i] - max); returns their sum. There is room for a multiple of four, and what
- * attn_scores left there are scores too, so they may take part in the maximum. */
+/* s[i] = 2^(s[i] - max); returns their sum. There is room for a multiple of four, and
+ * what attn_scores left there are scores too, so they may take part in the maximum. */
 static float attn_weights(int n, float *s)
 {
     __m128 m = _mm_loadu_ps(s), sum = _mm_setzero_ps();
@@ -472,18 +475,19 @@ static void attn_values(int d, float *y, struct cells v, int n, const float *w, 
 }
 
 /* Cells first … first+n-1 of head h, as floats: in place, or copied to the scratch. */
-static struct cells attn_cells(const struct ggml_tensor *t, int d, int h, int first, int n,
-                               float *scratch)
+static struct cells attn_cells(const struct ggml_tensor *t, int d, int h, int first,
+                               int n, float *scratch)
 {
     const uint8_t *row = at(t, h * d, first, 0, 0);
     if (t->type == GGML_TYPE_F32)
         return (struct cells){(const float *)row, t->nb[1] / sizeof(float)};
     for (int i = 0; i < n; i++)
-        ggml_fp16_to_fp32_row((const ggml_fp16_t *)(row + i * t->nb[1]), scratch + i * d, d);
+        ggml_fp16_to_fp32_row((const ggml_fp16_t *)(row + i * t->nb[1]),
+                              scratch + i * d, d);
     return (struct cells){scratch, d};
 }
 
-/* One query, scores of the most cells a span can have, one head of K and of V as floats. */
+/* One query, the scores of the longest span, one head of K and of V as floats. */
 static size_t attn_span_work(const struct ggml_tensor *t)
 {
     const struct ggml_tensor *k = t->src[1], *v = t->src[2];

@@ -19,7 +19,8 @@ struct ggml_context *ggml_init(struct ggml_init_params p)
 {
     struct arena a;
     arena_init(&a, p.mem_buffer, p.mem_size);
-    struct ggml_context *ctx = arena_alloc(&a, sizeof *ctx, _Alignof(struct ggml_context));
+    struct ggml_context *ctx =
+        arena_alloc(&a, sizeof *ctx, _Alignof(struct ggml_context));
     if (!ctx)
         return NULL;
     ctx->mem = a;
@@ -221,7 +222,8 @@ struct ggml_tensor *ggml_swiglu_split(struct ggml_context *ctx, struct ggml_tens
     return ggml_result(ctx, GGML_OP_SWIGLU, gate->ne, gate, up);
 }
 
-struct ggml_tensor *ggml_rms_norm(struct ggml_context *ctx, struct ggml_tensor *a, float eps)
+struct ggml_tensor *ggml_rms_norm(struct ggml_context *ctx, struct ggml_tensor *a,
+                                  float eps)
 {
     struct ggml_tensor *t = ggml_result(ctx, GGML_OP_RMS_NORM, a->ne, a, NULL);
     ggml_set_op_f32(t, 0, eps);
@@ -334,9 +336,9 @@ struct ggml_tensor *ggml_reshape_3d(struct ggml_context *ctx, struct ggml_tensor
     return ggml_reshape(ctx, a, (int32_t[]){ne0, ne1, ne2, 1});
 }
 
-struct ggml_tensor *ggml_view_3d(struct ggml_context *ctx, struct ggml_tensor *a, int32_t ne0,
-                                 int32_t ne1, int32_t ne2, size_t nb1, size_t nb2,
-                                 size_t offset)
+struct ggml_tensor *ggml_view_3d(struct ggml_context *ctx, struct ggml_tensor *a,
+                                 int32_t ne0, int32_t ne1, int32_t ne2, size_t nb1,
+                                 size_t nb2, size_t offset)
 {
     const int32_t ne[] = {ne0, ne1, ne2, 1};
     struct ggml_tensor *t = ggml_view_impl(ctx, GGML_OP_VIEW, a, 4, ne, offset);
@@ -349,8 +351,8 @@ struct ggml_tensor *ggml_view_3d(struct ggml_context *ctx, struct ggml_tensor *a
     return t;
 }
 
-struct ggml_tensor *ggml_view_2d(struct ggml_context *ctx, struct ggml_tensor *a, int32_t ne0,
-                                 int32_t ne1, size_t nb1, size_t offset)
+struct ggml_tensor *ggml_view_2d(struct ggml_context *ctx, struct ggml_tensor *a,
+                                 int32_t ne0, int32_t ne1, size_t nb1, size_t offset)
 {
     return ggml_view_3d(ctx, a, ne0, ne1, 1, nb1, nb1 * ne1, offset);
 }
@@ -400,12 +402,14 @@ struct ggml_tensor *ggml_cpy(struct ggml_context *ctx, struct ggml_tensor *a,
 
 struct ggml_tensor *ggml_attn_span(struct ggml_context *ctx, struct ggml_tensor *q,
                                    struct ggml_tensor *k, struct ggml_tensor *v,
-                                   struct ggml_tensor *span, int32_t n_head_kv, float scale)
+                                   struct ggml_tensor *span, int32_t n_head_kv,
+                                   float scale)
 {
     KASSERT(q->type == GGML_TYPE_F32 && q->nb[0] == sizeof(float) && q->ne[3] == 1);
     KASSERT(n_head_kv > 0 && q->ne[1] % n_head_kv == 0);
     KASSERT(k->ne[0] == q->ne[0] * n_head_kv && v->ne[0] % n_head_kv == 0);
-    KASSERT(k->ne[1] == v->ne[1] && ggml_nrows(k) == k->ne[1] && ggml_nrows(v) == v->ne[1]);
+    KASSERT(k->ne[1] == v->ne[1] && ggml_nrows(k) == k->ne[1] &&
+            ggml_nrows(v) == v->ne[1]);
     KASSERT(k->nb[0] == ggml_type_size(k->type) && v->nb[0] == ggml_type_size(v->type));
     KASSERT(span->type == GGML_TYPE_I32 && ggml_is_contiguous(span));
     KASSERT(span->ne[0] == 2 && span->ne[1] == q->ne[2]);
@@ -442,8 +446,9 @@ static uint32_t ggml_hash_size(int32_t size)
 
 size_t ggml_graph_overhead(int32_t size)
 {
-    return sizeof(struct ggml_cgraph) + size * (2 * sizeof(void *) + sizeof(struct ggml_visit))
-           + ggml_hash_size(size) * (sizeof(void *) + sizeof(struct ggml_alloc_slot)) + 64;
+    return sizeof(struct ggml_cgraph) +
+           size * (2 * sizeof(void *) + sizeof(struct ggml_visit)) +
+           ggml_hash_size(size) * (sizeof(void *) + sizeof(struct ggml_alloc_slot)) + 64;
 }
 
 struct ggml_cgraph *ggml_new_graph(struct ggml_context *ctx, int32_t size)
@@ -462,7 +467,8 @@ struct ggml_cgraph *ggml_new_graph(struct ggml_context *ctx, int32_t size)
 
 /* Index of the tensor in the hash set; a new one is put in. Linear probing ends because
  * the table is never more than half full. */
-static uint32_t ggml_hash_index(struct ggml_cgraph *g, struct ggml_tensor *t, bool *is_new)
+static uint32_t ggml_hash_index(struct ggml_cgraph *g, struct ggml_tensor *t,
+                                bool *is_new)
 {
     uint32_t i = (uint32_t)((uintptr_t)t >> 4) * 2654435761u & (g->hash_size - 1);
     while (g->hash[i] && g->hash[i] != t)
@@ -524,7 +530,8 @@ static bool gallocr_take(struct ggml_gallocr *ga, size_t size, size_t *offset)
 {
     int best = -1;
     for (int i = 0; i < ga->n_free; i++)
-        if (ga->free[i].size >= size && (best < 0 || ga->free[i].size < ga->free[best].size))
+        if (ga->free[i].size >= size &&
+            (best < 0 || ga->free[i].size < ga->free[best].size))
             best = i;
     if (best < 0)
         return false;
@@ -534,7 +541,8 @@ static bool gallocr_take(struct ggml_gallocr *ga, size_t size, size_t *offset)
     ga->free[best].size -= size;
     if (ga->free[best].size == 0) {
         ga->n_free--;
-        memmove(&ga->free[best], &ga->free[best + 1], (ga->n_free - best) * sizeof ga->free[0]);
+        memmove(&ga->free[best], &ga->free[best + 1],
+                (ga->n_free - best) * sizeof ga->free[0]);
     }
     if (*offset + size > ga->peak)
         ga->peak = *offset + size;
@@ -552,7 +560,8 @@ static bool gallocr_give(struct ggml_gallocr *ga, size_t offset, size_t size)
         ga->free[i - 1].size += size + (right ? ga->free[i].size : 0);
         if (right) {
             ga->n_free--;
-            memmove(&ga->free[i], &ga->free[i + 1], (ga->n_free - i) * sizeof ga->free[0]);
+            memmove(&ga->free[i], &ga->free[i + 1],
+                    (ga->n_free - i) * sizeof ga->free[0]);
         }
     } else if (right) {
         ga->free[i].offset = offset;
@@ -650,7 +659,8 @@ bool ggml_gallocr_alloc_graph(struct ggml_gallocr *ga, struct ggml_cgraph *g)
     }
     for (int i = 0; i < g->n_nodes; i++)
         if (g->nodes[i]->view_src)
-            g->nodes[i]->data = (uint8_t *)g->nodes[i]->view_src->data + g->nodes[i]->view_offs;
+            g->nodes[i]->data =
+                (uint8_t *)g->nodes[i]->view_src->data + g->nodes[i]->view_offs;
     return true;
 }
 

@@ -5,11 +5,11 @@
 /* ggml.h: tensors, the operations that connect them, and the graph they form.
  *
  * Calling ggml_mul_mat(ctx, a, b) computes nothing: it makes a tensor that remembers what
- * is to be done. ggml_build_forward_expand lists the work in order, ggml_gallocr finds room
- * for the results, and a ggml_backend does it. Shapes, names and conventions are ggml's:
- * dimension 0 is contiguous, strides are bytes.
- * A wrong shape is our own mistake and trips KASSERT; shapes from files are checked by
- * whoever reads the file. Pure. Called by model.c; computed by ggml-cpu.c. */
+ * is to be done. ggml_build_forward_expand lists the work in order, ggml_gallocr finds
+ * room for the results, and a ggml_backend does it. Shapes, names and conventions are
+ * ggml's: dimension 0 is contiguous, strides are bytes. A wrong shape is our own mistake
+ * and trips KASSERT; shapes from files are checked by whoever reads the file. Pure.
+ * Called by model.c; computed by ggml-cpu.c. */
 // twin: ggml.c ggml-type.c
 #pragma once
 #include "base/memory.h"
@@ -19,7 +19,7 @@
 #define GGML_MAX_SRC       4
 #define GGML_MAX_OP_PARAMS 8
 #define GGML_MAX_NAME      40
-#define GGML_MEM_ALIGN     64      // of tensor data we place: a cache line, two AVX registers
+#define GGML_MEM_ALIGN     64      // tensor data: a cache line, two AVX registers
 
 enum ggml_op {
     GGML_OP_NONE,
@@ -72,11 +72,12 @@ struct ggml_context;
 struct ggml_context *ggml_init(struct ggml_init_params p);    // NULL: the buffer is tiny
 void ggml_reset(struct ggml_context *ctx);                    // forget all its tensors
 size_t ggml_used_mem(const struct ggml_context *ctx);
-size_t ggml_tensor_overhead(void);                            // bytes a tensor struct takes
+size_t ggml_tensor_overhead(void);                        // bytes a tensor struct takes
 
 struct ggml_tensor *ggml_new_tensor(struct ggml_context *, enum ggml_type, int n_dims,
                                     const int32_t *ne);
-struct ggml_tensor *ggml_new_tensor_1d(struct ggml_context *, enum ggml_type, int32_t ne0);
+struct ggml_tensor *ggml_new_tensor_1d(struct ggml_context *, enum ggml_type,
+                                       int32_t ne0);
 struct ggml_tensor *ggml_new_tensor_2d(struct ggml_context *, enum ggml_type, int32_t ne0,
                                        int32_t ne1);
 struct ggml_tensor *ggml_new_tensor_3d(struct ggml_context *, enum ggml_type, int32_t ne0,
@@ -107,7 +108,8 @@ struct ggml_tensor *ggml_silu(struct ggml_context *, struct ggml_tensor *a);
 struct ggml_tensor *ggml_swiglu_split(struct ggml_context *, struct ggml_tensor *gate,
                                       struct ggml_tensor *up);       // silu(gate) * up
 /* Row by row. */
-struct ggml_tensor *ggml_rms_norm(struct ggml_context *, struct ggml_tensor *a, float eps);
+struct ggml_tensor *ggml_rms_norm(struct ggml_context *, struct ggml_tensor *a,
+                                  float eps);
 /* softmax(scale * a + mask); mask: [a->ne[0], >= a->ne[1]], one for all heads, or NULL */
 struct ggml_tensor *ggml_soft_max_ext(struct ggml_context *, struct ggml_tensor *a,
                                       struct ggml_tensor *mask, float scale);
@@ -120,15 +122,17 @@ struct ggml_tensor *ggml_mul_mat(struct ggml_context *, struct ggml_tensor *a,
 /* Rows of a, by number. a: [n, m] of any type, rows: I32 [k] -> F32 [n, k] */
 struct ggml_tensor *ggml_get_rows(struct ggml_context *, struct ggml_tensor *a,
                                   struct ggml_tensor *rows);
-/* Row i of b goes to row rows[i] of a, converted to a's type; the result is a view of a */
+/* Row i of b goes to row rows[i] of a, converted to a's type; the result views a */
 struct ggml_tensor *ggml_set_rows(struct ggml_context *, struct ggml_tensor *a,
                                   struct ggml_tensor *b, struct ggml_tensor *rows);
-/* Rotary positions. a: [head_dim, n_head, n_tokens], pos: I32 [n_tokens]; factors: NULL or
- * F32 [n_dims/2]. Angle of pair i: pos * freq_scale * freq_base^(-2i/n_dims) / factors[i] */
+/* Rotary positions. a: [head_dim, n_head, n_tokens], pos: I32 [n_tokens]; factors: NULL
+ * or F32 [n_dims/2].
+ * Angle of pair i: pos * freq_scale * freq_base^(-2i/n_dims) / factors[i] */
 enum { GGML_ROPE_TYPE_NORMAL = 0, GGML_ROPE_TYPE_NEOX = 2 };
 struct ggml_tensor *ggml_rope_ext(struct ggml_context *, struct ggml_tensor *a,
                                   struct ggml_tensor *pos, struct ggml_tensor *factors,
-                                  int n_dims, int mode, float freq_base, float freq_scale);
+                                  int n_dims, int mode, float freq_base,
+                                  float freq_scale);
 
 /* ---- nbs/llm/12_ggml.ipynb § Looking at the same bytes differently ---- */
 
@@ -136,22 +140,22 @@ struct ggml_tensor *ggml_reshape_2d(struct ggml_context *, struct ggml_tensor *a
                                     int32_t ne0, int32_t ne1);
 struct ggml_tensor *ggml_reshape_3d(struct ggml_context *, struct ggml_tensor *a,
                                     int32_t ne0, int32_t ne1, int32_t ne2);
-struct ggml_tensor *ggml_view_2d(struct ggml_context *, struct ggml_tensor *a, int32_t ne0,
-                                 int32_t ne1, size_t nb1, size_t offset);
-struct ggml_tensor *ggml_view_3d(struct ggml_context *, struct ggml_tensor *a, int32_t ne0,
-                                 int32_t ne1, int32_t ne2, size_t nb1, size_t nb2,
-                                 size_t offset);
+struct ggml_tensor *ggml_view_2d(struct ggml_context *, struct ggml_tensor *a,
+                                 int32_t ne0, int32_t ne1, size_t nb1, size_t offset);
+struct ggml_tensor *ggml_view_3d(struct ggml_context *, struct ggml_tensor *a,
+                                 int32_t ne0, int32_t ne1, int32_t ne2, size_t nb1,
+                                 size_t nb2, size_t offset);
 struct ggml_tensor *ggml_permute(struct ggml_context *, struct ggml_tensor *a,
                                  int axis0, int axis1, int axis2, int axis3);
 struct ggml_tensor *ggml_transpose(struct ggml_context *, struct ggml_tensor *a);
 struct ggml_tensor *ggml_cont(struct ggml_context *, struct ggml_tensor *a);
 struct ggml_tensor *ggml_cpy(struct ggml_context *, struct ggml_tensor *a,
-                             struct ggml_tensor *b);     // into b; the result is a view of b
+                             struct ggml_tensor *b);     // into b; the result views b
 
 /* ---- nbs/llm/12_ggml.ipynb § Attention as one operation ---- */
 
 /* Attention. q: F32 [dk, n_head, n_tokens]; k: [dk * n_head_kv, n_cells];
- * v: [dv * n_head_kv, n_cells], F32 or F16; span: I32 [2, n_tokens] = (first cell, count).
+ * v: [dv * n_head_kv, n_cells], F32 or F16; span: I32 [2, n_tokens]: first, count.
  * -> F32 [dv * n_head, n_tokens]: for each token and head, the mean of the values in its
  * span weighted with softmax(scale * q . k). Query head h uses key head h / group. */
 struct ggml_tensor *ggml_attn_span(struct ggml_context *, struct ggml_tensor *q,
@@ -195,7 +199,9 @@ struct ggml_gallocr {
     size_t cap;
     size_t peak;                   // bytes the last graph needs
     int n_free;
-    struct { size_t offset, size; } free[GGML_FREE_BLOCKS_MAX];   // ascending, not touching
+    struct {
+        size_t offset, size;
+    } free[GGML_FREE_BLOCKS_MAX];                 // ascending, not touching
 };
 
 /* Finds a place for every result and input of the graph. With a base, also sets the data

@@ -35,9 +35,14 @@ static void quants_boot_type(enum ggml_type type, const char *pin, uint32_t feat
     kprintf("[quants] %s: %s", name, best->name);
     if (best->mac_per_us > 0)
         kprintf(" %u MAC/us", (unsigned)best->mac_per_us);
+    else
+        kprintf(" (the only candidate)");
     for (int i = 0; i < n; i++)
         if (all[i].type == type && &all[i] != best && all[i].mac_per_us > 0)
             kprintf(", %s %u", all[i].name, (unsigned)all[i].mac_per_us);
+        else if (all[i].type == type && all[i].role == QUANTS_OTHER_BITS &&
+                 (all[i].needs & ~features) == 0)
+            kprintf(", %s only by name", all[i].name);
     kprintf("%s\n", pin ? " (it has no variant of the pinned name)" : "");
 }
 
