@@ -18,30 +18,52 @@ CONFIG_KEY(api_key, "require this key in Authorization: Bearer or X-Api-Key");
 
 extern const struct api_route __start_set_route[], __stop_set_route[];
 
+/* The message may quote the client's bytes: the JSON writer makes valid UTF-8 of anything. */
+static void respond_error(struct http_conn *c, int status, const char *type, const char *fmt, va_list ap)
+{
+    struct json_writer w;
+    char message[JSON_ERROR_MAX];
+    size_t len;
+    vsnprintf(message, sizeof message, fmt, ap);
+    message[utf8_complete(message, strlen(message))] = 0;
+    jw_init(&w, API_RESPONSE_MAX);
+    jw_object(&w);
+    jw_key(&w, "error");
+    jw_object(&w);
+    jw_kint(&w, "code", status);
+    jw_kcstr(&w, "message", message);
+    jw_kcstr(&w, "type", type);
+    jw_end(&w);
+    jw_end(&w);
+    char *body = jw_take(&w, &len);
+    if (!body) {                                         // not even memory to say so
+        http_respond_error(c, status, type, message);
+        return;
+    }
+    if (status == 503)
+        http_set_header(c, "Retry-After", "1");
+    http_respond_take(c, status, "application/json; charset=utf-8", body, len);
+}
+
 void api_error(struct http_conn *c, int status, const char *type, const char *fmt, ...)
 {
-    char message[320];
     va_list ap;
     va_start(ap, fmt);
-    vsnprintf(message, sizeof message, fmt, ap);
+    respond_error(c, status, type, fmt, ap);
     va_end(ap);
-    http_respond_error(c, status, type, message);
 }
 
 void api_invalid(struct http_conn *c, const char *fmt, ...)
 {
-    char message[320];
     va_list ap;
     va_start(ap, fmt);
-    vsnprintf(message, sizeof message, fmt, ap);
+    respond_error(c, 400, "invalid_request_error", fmt, ap);
     va_end(ap);
-    http_respond_error(c, 400, "invalid_request_error", message);
 }
 
 void api_no_memory(struct http_conn *c)
 {
-    http_set_header(c, "Retry-After", "1");
-    http_respond_error(c, 503, "unavailable_error", "out of memory for this request; try again");
+    http_respond_error(c, 503, "unavailable_error", "out of memory for this request; try again");   // adds Retry-After
 }
 
 void api_respond(struct http_conn *c, int status, struct json_writer *w)

@@ -250,7 +250,7 @@ static void post_apply_template(struct http_conn *c, const struct http_request *
     char *text;
     size_t len;
     const char *why;
-    if (!api_has_model(c) || !api_body(c, req, &doc))
+    if (!api_has_model(c) || !prompt_has_template(c) || !api_body(c, req, &doc))
         return;
     enum prompt_result r = prompt_from_messages(doc.root, &text, &len, &why);
     json_free(&doc);

@@ -43,18 +43,22 @@ static void pause_tasks(struct completion *c, bool paused)
         c->t[i].task.paused = paused;
 }
 
-/* Puts bytes behind those that wait. false: no memory. */
+/* Puts a whole event behind those that wait. false: no memory, and nothing was put. */
 static bool enqueue(struct completion *c, const char *data, size_t len)
 {
-    if (len > c->queue_cap - c->queued) {
-        char *q = krealloc(c->queue, c->queued + len + 1024);
+    size_t need = c->queued + len + 8;
+    if (need > c->queue_cap) {
+        char *q = krealloc(c->queue, need + 1024);
         if (!q)
             return false;
         c->queue = q;
-        c->queue_cap = c->queued + len + 1024;
+        c->queue_cap = need + 1024;
     }
-    memcpy(c->queue + c->queued, data, len);
-    c->queued += len;
+    char *to = c->queue + c->queued;
+    memcpy(to, "data: ", 6);
+    memcpy(to + 6, data, len);
+    memcpy(to + 6 + len, "\n\n", 2);
+    c->queued = need;
     return true;
 }
 
@@ -70,56 +74,68 @@ static bool flush(struct completion *c)
     return true;
 }
 
+/* No memory for an event: the text would have a hole. The stream ends, with an error as its last event. */
+static void break_off(struct completion *c)
+{
+    c->broken = true;
+    for (int32_t i = 0; i < c->n_tasks; i++)
+        if (!c->t[i].done) {
+            llm_cancel(&kernel_llm, &c->t[i].task);
+            c->t[i].done = true;
+        }
+    c->n_done = c->n_tasks;
+}
+
 /* One event, from JSON in w (freed) or, if w is NULL, the text `literal`. */
 static void send_event(struct completion *c, struct json_writer *w, const char *literal)
 {
     static char event[2048];
     size_t len = w ? w->len : strlen(literal);
     const char *data = w ? w->buf : literal;
-    bool ok = !w || !w->failed;
+    bool ok = !c->broken && !(w && w->failed);
     if (ok && !c->queued && len + 8 <= sizeof event) {
         memcpy(event, "data: ", 6);
         memcpy(event + 6, data, len);
         memcpy(event + 6 + len, "\n\n", 2);
-        ok = http_write(c->conn, event, len + 8) || enqueue(c, event, len + 8);
+        ok = http_write(c->conn, event, len + 8) || enqueue(c, data, len);
     } else if (ok) {
-        ok = enqueue(c, "data: ", 6) && enqueue(c, data, len) && enqueue(c, "\n\n", 2);
+        ok = enqueue(c, data, len);
     }
     if (w)
         jw_free(w);
-    if (!ok) {                          // the text has a hole now: end the stream visibly, not silently
-        static const char sorry[] = "data: {\"error\":{\"code\":503,\"message\":\"out of memory\",\"type\":\"unavailable_error\"}}\n\n";
-        http_write(c->conn, sorry, sizeof sorry - 1);
-        for (int32_t i = 0; i < c->n_tasks; i++)
-            if (!c->t[i].done) {
-                llm_cancel(&kernel_llm, &c->t[i].task);
-                c->t[i].done = true;
-                c->n_done++;
-            }
-    }
+    if (!ok && !c->broken)
+        break_off(c);
     if (c->queued)
         pause_tasks(c, true);
 }
 
-static void begin_stream(struct completion *c)
+/* false: the client is gone, and c with it. */
+static bool begin_stream(struct completion *c)
 {
     if (c->began)
-        return;
-    c->began = true;
+        return true;
     http_set_header(c->conn, "X-Accel-Buffering", "no");
-    http_begin(c->conn, 200, "text/event-stream");
+    if (!http_begin(c->conn, 200, "text/event-stream")) {
+        completion_free(c);
+        return false;
+    }
+    c->began = true;
     for (int32_t i = 0; c->shape == SHAPE_CHAT && i < c->n_tasks; i++) {
         struct json_writer w;
         jw_init(&w, API_RESPONSE_MAX);
         shape_role(&w, &c->t[i]);
         send_event(c, &w, NULL);
     }
+    return true;
 }
 
 static bool completion_end_if_done(struct completion *c)
 {
+    static const char sorry[] = "data: {\"error\":{\"code\":503,\"message\":\"out of memory\",\"type\":\"unavailable_error\"}}\n\n";
     if (c->n_done < c->n_tasks || !flush(c))
         return false;
+    if (c->broken && !http_write(c->conn, sorry, sizeof sorry - 1) && !http_is_gone(c->conn))
+        return false;                                    // completion_poll comes back
     http_end(c->conn);
     completion_free(c);
     return true;
@@ -130,7 +146,7 @@ bool completion_poll(void)
     bool worked = false;
     for (struct completion *c = alive, *next; c; c = next) {
         next = c->next;
-        if (!c->began || !c->queued)
+        if (!c->began || (!c->queued && c->n_done < c->n_tasks))
             continue;
         size_t before = c->queued;
         if (flush(c))
@@ -144,24 +160,28 @@ POLL(completion_poll);
 
 /* ---- nbs/api/18_v1.ipynb § The task's callbacks ---- */
 
+static void keep_token(struct completion_task *t, int32_t token)
+{
+    if (t->n_out == t->cap_out) {
+        int32_t cap = t->cap_out ? 2 * t->cap_out : 64, *p = krealloc(t->out_tokens, (size_t)cap * sizeof *p);
+        if (!p) {
+            t->c->tokens_lost = true;
+            return;
+        }
+        t->out_tokens = p;
+        t->cap_out = cap;
+    }
+    t->out_tokens[t->n_out++] = token;
+}
+
 static void on_token(struct llm_task *task, int32_t token, const char *text, size_t len)
 {
     struct completion_task *t = (struct completion_task *)task;
     struct completion *c = t->c;
-    if (c->p.return_tokens) {
-        if (t->n_out == t->cap_out) {
-            int32_t cap = t->cap_out ? 2 * t->cap_out : 64, *p = krealloc(t->out_tokens, (size_t)cap * sizeof *p);
-            if (p) {
-                t->out_tokens = p;
-                t->cap_out = cap;
-            }
-        }
-        if (t->n_out < t->cap_out)
-            t->out_tokens[t->n_out++] = token;
-    }
-    if (!c->p.stream)
+    if (c->p.return_tokens)
+        keep_token(t, token);
+    if (!c->p.stream || !begin_stream(c))
         return;
-    begin_stream(c);
     if (len) {
         struct json_writer w;
         jw_init(&w, API_RESPONSE_MAX);
@@ -179,6 +199,8 @@ static void answer(struct completion *c)
             error = c->t[i].task.error;
     if (error) {
         api_error(c->conn, 500, "server_error", "%s", error);
+    } else if (c->tokens_lost) {
+        api_no_memory(c->conn);
     } else {
         jw_init(&w, API_RESPONSE_MAX);
         shape_answer(&w, c);
@@ -194,7 +216,8 @@ static void stream_done(struct completion *c, struct completion_task *t)
         answer(c);
         return;
     }
-    begin_stream(c);
+    if (!begin_stream(c))
+        return;
     jw_init(&w, API_RESPONSE_MAX);
     if (t->task.stop_type == LLM_STOP_ERROR) {
         jw_object(&w);
@@ -279,7 +302,6 @@ static void refuse_task(struct http_conn *conn, enum llm_submit_result r, int32_
     struct json_writer w;
     switch (r) {
     case LLM_QUEUE_FULL:
-        http_set_header(conn, "Retry-After", "1");
         api_error(conn, 503, "unavailable_error", "all %d slots are busy and %d requests are waiting", (int)kernel_llm.n_slots, LLM_QUEUE_MAX);
         return;
     case LLM_PROMPT_TOO_LONG:
@@ -379,9 +401,7 @@ void completion_start(struct http_conn *conn, enum completion_shape shape, struc
         json_free(doc);
         return;
     }
-    if (shape == SHAPE_CHAT && prompt_template() == LLM_CHAT_TEMPLATE_UNKNOWN) {
-        api_error(conn, 501, "not_supported_error", "this model's chat template is not one of the families that are recognised; "
-                  "name one with chat_template=, or use /v1/completions");
+    if (shape == SHAPE_CHAT && !prompt_has_template(conn)) {
         json_free(doc);
         return;
     }

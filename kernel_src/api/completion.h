@@ -29,6 +29,7 @@ struct completion {
     char id[48];
     int64_t created;
     bool base64, began;
+    bool broken, tokens_lost;          // memory ran out: for an event, for return_tokens
     int32_t n_tasks, n_done;
     char *queue;                       // events that HTTP did not take yet
     size_t queued, queue_cap;

@@ -58,21 +58,26 @@ static void field_bool(struct reader *r, const char *key, bool *out)
 static void read_stop(struct reader *r, struct gen_params *p)
 {
     const struct json_node *stop = json_get(r->body, "stop");
+    size_t bytes = 0;
     if (!stop || json_is(stop, JSON_NULL))
         return;
     if (json_is(stop, JSON_STRING)) {
         p->stop[p->n_stop++] = stop->str;
-        return;
-    }
-    if (!json_is(stop, JSON_ARRAY))
+        bytes = stop->len;
+    } else if (!json_is(stop, JSON_ARRAY)) {
         refuse(r, 400, "stop", "Value must be a string or a list of strings");
+    }
     for (const struct json_node *s = json_first(stop); s && !failed(r); s = json_next(stop, s)) {
-        if (!json_is(s, JSON_STRING))
+        if (!json_is(s, JSON_STRING)) {
             refuse(r, 400, "stop", "Value must be a string or a list of strings");
-        else if (p->n_stop == STOP_MAX)
+        } else if (p->n_stop == STOP_MAX) {
             refuse(r, 400, "stop", "more than 16 stop strings");
-        else if (s->len)
+        } else if (s->len) {
             p->stop[p->n_stop++] = s->str;
+            bytes += s->len;
+        }
+    if (bytes > STOP_BYTES_MAX)
+        refuse(r, 400, "stop", "more than 4096 bytes in all");
     }
 }
 
@@ -87,6 +92,28 @@ static void add_bias(struct reader *r, struct gen_params *p, int64_t token, cons
         p->bias[p->n_bias++] = (struct llama_logit_bias){ (int32_t)token, never ? -__builtin_inff() : (float)json_number(bias) };
 }
 
+/* The same bias for every token of a text. */
+static void add_text_bias(struct reader *r, struct gen_params *p, const struct json_node *text, const struct json_node *bias)
+{
+    int32_t t[LOGIT_BIAS_MAX];
+    int32_t n = llama_tokenize(&kernel_llm.vocab, text->str, (int32_t)text->len, t, LOGIT_BIAS_MAX, false, false);
+    if (n < 0)
+        refuse(r, 400, "logit_bias", "more than 128 entries");
+    for (int32_t i = 0; i < n; i++)
+        add_bias(r, p, t[i], bias);
+}
+
+/* An object's key: "29871" is a token id, anything else a text. */
+static void add_key_bias(struct reader *r, struct gen_params *p, const struct json_node *key, const struct json_node *bias)
+{
+    char *end;
+    long token = strtol(key->str, &end, 10);
+    if (key->len && *end == 0)
+        add_bias(r, p, token, bias);
+    else
+        add_text_bias(r, p, key, bias);
+}
+
 static void read_bias(struct reader *r, struct gen_params *p)
 {
     const struct json_node *b = json_get(r->body, "logit_bias");
@@ -94,11 +121,13 @@ static void read_bias(struct reader *r, struct gen_params *p)
         return;
     for (const struct json_node *e = json_first(b); e && !failed(r); e = json_next(b, e))
         if (json_is(b, JSON_OBJECT))
-            add_bias(r, p, strtol(e->str, NULL, 10), json_value(e));
+            add_key_bias(r, p, e, json_value(e));
         else if (json_count(e) == 2 && json_is(json_at(e, 0), JSON_NUMBER) && json_at(e, 0)->is_int)
             add_bias(r, p, json_at(e, 0)->i, json_at(e, 1));
+        else if (json_count(e) == 2 && json_is(json_at(e, 0), JSON_STRING))
+            add_text_bias(r, p, json_at(e, 0), json_at(e, 1));
         else
-            refuse(r, 400, "logit_bias", "entries must be [token id, bias]");
+            refuse(r, 400, "logit_bias", "entries must be [token id or text, bias]");
 }
 
 static void refuse_unsupported(struct reader *r, bool chat)

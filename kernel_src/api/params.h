@@ -7,6 +7,7 @@
 #include "api/api.h"
 
 #define STOP_MAX       16        // stop strings in a request
+#define STOP_BYTES_MAX 4096      // in all of them: each new token is compared with each
 #define LOGIT_BIAS_MAX 128
 
 struct gen_params {

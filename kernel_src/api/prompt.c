@@ -15,15 +15,22 @@ static enum prompt_result add_text(const char *s, size_t len, bool add_special, 
 {
     if (len > LLAMA_TOKENIZE_MAX)
         return PROMPT_TOO_LONG;
-    int32_t need = (int32_t)len + 4;                     // a byte gives at most one token; BOS, EOS, the space prefix' three
-    int32_t *p = krealloc(*tokens, (size_t)(*n + need) * sizeof *p);
-    if (!p)
-        return PROMPT_NO_MEMORY;
-    *tokens = p;
-    int32_t got = llama_tokenize(&kernel_llm.vocab, s, (int32_t)len, p + *n, need, add_special, parse_special);
-    if (got < 0)
-        return PROMPT_NO_MEMORY;
+    int32_t room = (int32_t)len + 8, got;                // a first guess; the tokenizer says if it is not enough
+    for (;;) {
+        int32_t *p = krealloc(*tokens, (size_t)(*n + room) * sizeof *p);
+        if (!p)
+            return PROMPT_NO_MEMORY;
+        *tokens = p;
+        got = llama_tokenize(&kernel_llm.vocab, s, (int32_t)len, p + *n, room, add_special, parse_special);
+        if (got >= 0)
+            break;
+        if (got == LLAMA_TOKENIZE_FAILED)
+            return PROMPT_NO_MEMORY;
+        room = -got;
+    }
     *n += got;
+    int32_t *fit = krealloc(*tokens, ((size_t)*n + 1) * sizeof *fit);
+    *tokens = fit ? fit : *tokens;                       // a list of prompts would fill the heap with guesses
     return PROMPT_OK;
 }
 
@@ -85,7 +92,7 @@ bool prompt_is_list(const struct json_node *prompt)
     return json_count(prompt) > 0 && !number;            // strings only: several prompts; with numbers: one mixture
 }
 
-enum llm_chat_template prompt_template(void)
+static enum llm_chat_template prompt_template(void)
 {
     const char *name = config_get("chat_template");
     for (int t = LLM_CHAT_TEMPLATE_UNKNOWN + 1; name && t <= LLM_CHAT_TEMPLATE_GRANITE; t++)
@@ -94,6 +101,15 @@ enum llm_chat_template prompt_template(void)
     if (!kernel_llm.chat_template)
         return LLM_CHAT_TEMPLATE_CHATML;                 // as llama-server when the model has none
     return llama_chat_detect_template(kernel_llm.chat_template);
+}
+
+bool prompt_has_template(struct http_conn *c)
+{
+    if (prompt_template() != LLM_CHAT_TEMPLATE_UNKNOWN)
+        return true;
+    api_error(c, 501, "not_supported_error", "this model's chat template is not one of the families that are recognised; "
+              "name one with chat_template=, or use /v1/completions");
+    return false;
 }
 
 /* A message's content as one string; may be kmalloc'ed into *owned. NULL: wrong or no memory. */

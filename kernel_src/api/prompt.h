@@ -17,5 +17,5 @@ enum prompt_result prompt_tokens(const struct json_node *prompt, bool add_specia
 bool prompt_is_list(const struct json_node *prompt);
 /* Chat messages to the model's prompt text. PROMPT_BAD: *why says what is wrong. */
 enum prompt_result prompt_from_messages(const struct json_node *body, char **text, size_t *len, const char **why);
-/* The template in use; UNKNOWN: the model has one that we do not recognise. */
-enum llm_chat_template prompt_template(void);
+/* Do we recognise the model's template? false: has answered 501. */
+bool prompt_has_template(struct http_conn *c);

@@ -13,7 +13,8 @@ static double ms(uint64_t us) { return (double)us / 1e3; }
 
 static void put_timings(struct json_writer *w, const struct llm_task *t)
 {
-    double prompt = ms(t->t_prompt_us - t->t_start_us), predicted = ms(t->t_end_us - t->t_prompt_us);
+    uint64_t from = t->t_prompt_us ? t->t_prompt_us : t->t_end_us;      // it may have failed before
+    double prompt = ms(from - t->t_start_us), predicted = ms(t->t_end_us - from);
     int32_t n_prompt = t->n_prompt - t->n_cached, n = t->n_decoded;
     jw_key(w, "timings");
     jw_object(w);

@@ -393,7 +393,9 @@ bool llm_load(struct llm *l, const void *data, size_t size, const struct llm_par
     bool ok = prepare_vocab(l, region);
     if (!ok)
         snprintf(err, err_cap, "no memory for the sampler's scratch");
-    int32_t n_ctx = p->n_ctx ? p->n_ctx : m->hparams.n_ctx_train;
+    int32_t n_ctx = p->n_ctx ? p->n_ctx : m->hparams.n_ctx_train, most = LLAMA_CELLS_MAX / l->n_slots;
+    if (!p->n_ctx && n_ctx > most)                       // a file may claim 2^31 tokens
+        n_ctx = most;
     while (ok && !(ok = make_context(l, n_ctx, region, err, err_cap)) && !p->n_ctx && n_ctx > 64) {
         n_ctx /= 2;
         ok = true;

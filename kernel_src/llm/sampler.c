@@ -79,18 +79,19 @@ static void apply_penalties(const struct llama_sampler *s, struct llama_token_da
         return;
     int32_t n = s->n_prev < p->repeat_last_n ? s->n_prev : p->repeat_last_n;
     for (int32_t i = 0; i < n; i++) {
-        int32_t token = s->prev[(s->n_prev - 1 - i) % LLAMA_PENALTY_LAST_N_MAX], count = 0;
-        bool first = true;
-        for (int32_t j = 0; j < n; j++)
-            if (s->prev[(s->n_prev - 1 - j) % LLAMA_PENALTY_LAST_N_MAX] == token) {
-                first = first && j >= i;
-                count++;
-            }
-        if (!first || token < 0 || token >= s->n_vocab)
+        int32_t token = s->prev[(s->n_prev - 1 - i) % LLAMA_PENALTY_LAST_N_MAX];
+        if (token >= 0 && token < s->n_vocab)
+            c[token].p++;                              // not yet in use: counts the token's occurrences
+    }
+    for (int32_t i = 0; i < n; i++) {
+        int32_t token = s->prev[(s->n_prev - 1 - i) % LLAMA_PENALTY_LAST_N_MAX];
+        if (token < 0 || token >= s->n_vocab || c[token].p == 0)
             continue;
+        float count = c[token].p;
+        c[token].p = 0;                                // once is enough
         float *logit = &c[token].logit;
         *logit = *logit <= 0 ? *logit * p->repeat_penalty : *logit / p->repeat_penalty;
-        *logit -= (float)count * p->frequency_penalty + p->presence_penalty;
+        *logit -= count * p->frequency_penalty + p->presence_penalty;
     }
 }
 
@@ -213,11 +214,22 @@ static void min_p(struct cands *c, float p, int32_t min_keep)
 
 /* ---- nbs/llm/15_sampler.ipynb § The draw ---- */
 
+static int32_t argmax(const struct llama_token_data *c, int32_t n)
+{
+    int32_t best = 0;
+    for (int32_t i = 1; i < n; i++)
+        if (c[i].logit > c[best].logit)
+            best = i;
+    return c[best].id;
+}
+
 static int32_t draw(struct cands *c, struct mt19937 *rng)
 {
     if (c->n == 1)
         return c->d[0].id;
     float m = max_logit(c);
+    if (m - m != 0)                        // infinite: a bias of 1e300, or a temperature of 1e-45
+        return argmax(c->d, c->n);
     double sum = 0, run = 0;
     for (int32_t i = 0; i < c->n; i++)
         sum += c->d[i].p = expf(c->d[i].logit - m);
@@ -228,15 +240,6 @@ static int32_t draw(struct cands *c, struct mt19937 *rng)
             return c->d[i].id;
     }
     return c->d[c->n - 1].id;
-}
-
-static int32_t argmax(const struct llama_token_data *c, int32_t n)
-{
-    int32_t best = 0;
-    for (int32_t i = 1; i < n; i++)
-        if (c[i].logit > c[best].logit)
-            best = i;
-    return c[best].id;
 }
 
 int32_t llama_sampler_sample(struct llama_sampler *s, const float *logits)

@@ -272,8 +272,11 @@ static uint32_t char_len(uint8_t lead) { return lead < 0xC0 ? 1 : lead < 0xE0 ? 
 static bool spm_tokenize(const struct llama_vocab *v, const char *text, uint32_t len, struct sink *o)
 {
     struct spm s = { .v = v, .text = text };
-    s.sym = kmalloc(len * sizeof *s.sym);
-    s.queue = kmalloc(3 * len * sizeof *s.queue);
+    size_t n_chars = 0;
+    for (uint32_t at = 0; at < len; at += char_len((uint8_t)text[at]))
+        n_chars++;
+    s.sym = kmalloc(n_chars * sizeof *s.sym);
+    s.queue = kmalloc(2 * n_chars * sizeof *s.queue);   // one for each pair; a merge takes one off and offers two
     if (!s.sym || !s.queue) {
         kfree(s.sym);
         kfree(s.queue);
@@ -293,21 +296,31 @@ static bool spm_tokenize(const struct llama_vocab *v, const char *text, uint32_t
     return true;
 }
 
-/* The next special token in text[from, len): its place, or len. */
-static int32_t find_special(const struct llama_vocab *v, const char *text, int32_t from, int32_t len, bool parse_special, llama_token *which)
+#define SPECIAL_INSIDE 0xFFFF
+
+/* Marks the special tokens in text[0, len), longest first: mark[i] is 1 + the place in v->special
+ * of the one that begins at byte i, SPECIAL_INSIDE in its further bytes, 0 in plain text. */
+static void mark_special(const struct llama_vocab *v, const char *text, int32_t len, bool parse_special, uint16_t *mark)
 {
-    int32_t best = len;
-    for (int32_t i = 0; i < v->n_special; i++) {
-        const struct llama_vocab_token *t = &v->token[v->special[i]];
-        if (!parse_special && t->type != LLAMA_TOKEN_TYPE_USER_DEFINED)
+    bool seen[256] = { false };
+    memset(mark, 0, (size_t)len * sizeof *mark);
+    for (int32_t i = 0; i < len; i++)
+        seen[(uint8_t)text[i]] = true;
+    for (int32_t k = 0; k < v->n_special; k++) {
+        const struct llama_vocab_token *t = &v->token[v->special[k]];
+        int32_t n = (int32_t)t->len;
+        char first = t->text[0], last = t->text[n - 1];
+        if ((!parse_special && t->type != LLAMA_TOKEN_TYPE_USER_DEFINED) || !seen[(uint8_t)first] || !seen[(uint8_t)last])
             continue;
-        for (int32_t at = from; at < best && (int32_t)t->len <= len - at; at++)
-            if (text[at] == t->text[0] && memcmp(text + at, t->text, t->len) == 0) {
-                best = at;
-                *which = v->special[i];
-            }
+        for (int32_t at = 0; n <= len - at; at++) {
+            if (text[at] != first || text[at + n - 1] != last || mark[at] || mark[at + n - 1] || memcmp(text + at, t->text, (size_t)n) != 0)
+                continue;                               // what is marked is at least as long: looking at both ends is enough
+            for (int32_t i = 1; i < n; i++)
+                mark[at + i] = SPECIAL_INSIDE;
+            mark[at] = (uint16_t)(k + 1);
+            at += n - 1;
+        }
     }
-    return best;
 }
 
 /* Escapes text[0, len) into buf, with a leading U+2581 if `prefix`; the length. buf has room for 3 * (len + 1). */
@@ -329,31 +342,31 @@ int32_t llama_tokenize(const struct llama_vocab *v, const char *text, int32_t le
 {
     if (len < 0 || len > LLAMA_TOKENIZE_MAX)
         return LLAMA_TOKENIZE_FAILED;
-    char *buf = kmalloc(3 * ((size_t)len + 1));
-    if (!buf)
+    uint16_t *mark = kmalloc((sizeof *mark + 3) * ((size_t)len + 1));
+    if (!mark)
         return LLAMA_TOKENIZE_FAILED;
+    char *buf = (char *)(mark + len + 1);
     struct sink o = { tokens, 0, tokens ? n_max : 0 };
     bool after_special = true, ok = true;
+    mark_special(v, text, len, parse_special, mark);
     if (add_special && v->add_bos && v->bos >= 0)
         emit(&o, v->bos);
-    for (int32_t at = 0; ok && at < len;) {
-        llama_token special = LLAMA_TOKEN_NULL;
-        int32_t end = find_special(v, text, at, len, parse_special, &special);
+    for (int32_t at = 0, end; ok && at < len; at = end) {
+        for (end = at; end < len && !mark[end]; end++)
+            ;
         if (end > at) {
             uint32_t n = escape(text + at, end - at, v->add_space_prefix && after_special, buf);
             ok = spm_tokenize(v, buf, n, &o);
-            after_special = false;
-        }
-        at = end;
-        if (special != LLAMA_TOKEN_NULL) {
+        } else {
+            llama_token special = v->special[mark[at] - 1];
             emit(&o, special);
-            at += (int32_t)v->token[special].len;
-            after_special = true;
+            end = at + (int32_t)v->token[special].len;
         }
+        after_special = mark[at] != 0;
     }
     if (add_special && v->add_eos && v->eos >= 0)
         emit(&o, v->eos);
-    kfree(buf);
+    kfree(mark);
     return !ok ? LLAMA_TOKENIZE_FAILED : o.n > n_max ? -o.n : o.n;
 }
 
