@@ -24,7 +24,7 @@ run-debug: .venv/ready  ## QEMU stopped, waiting for gdb on :1234
 	@$(RUN) --debug
 
 lab: .venv/ready        ## JupyterLab on the book
-	.venv/bin/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) --notebook-dir=. nbs/index.ipynb
+	.venv/bin/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) --notebook-dir=. --LabApp.default_url=/lab/tree/nbs/index.ipynb
 
 test: .venv/ready       ## run every notebook, check the tangle; ends with "N passed, N failed"
 	@$(CLLM) test

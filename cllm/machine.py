@@ -47,6 +47,22 @@ def _die_with_parent():
     try: ctypes.CDLL(None).prctl(1, signal.SIGKILL)
     except Exception: pass
 
+def _widen_backlog(pid, port, backlog=128) -> bool:
+    """QEMU's NAT listens with a queue of one. Clients that come at the same instant then wait for repeated SYNs, and some are reset by Linux's SYN cookies
+    before the guest hears of them. So we borrow the socket from our child (Linux 5.6) and listen on it again, with a longer queue. False where that is not allowed."""
+    try: pidfd = os.pidfd_open(pid)
+    except (OSError, AttributeError): return False
+    try:
+        for fd in os.listdir(f'/proc/{pid}/fd'):
+            if not os.readlink(f'/proc/{pid}/fd/{fd}').startswith('socket:'): continue
+            ours = ctypes.CDLL(None).syscall(438, pidfd, int(fd), 0)            # pidfd_getfd
+            if ours < 0: return False
+            with socket.socket(fileno=ours) as s:
+                if s.family == socket.AF_INET and s.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) and s.getsockname()[1] == port: s.listen(backlog); return True
+    except OSError: pass
+    finally: os.close(pidfd)
+    return False
+
 def _rel(path) -> str:
     "`path` relative to the project's folder, where QEMU runs: commands and boot logs then look the same in every checkout."
     p = Path(os.path.abspath(path))
@@ -115,9 +131,7 @@ class Wire:
         self.sock.bind(self.ours)
         self.args = ['-netdev', f'dgram,id=n0,local.type=unix,local.path={self.theirs},remote.type=unix,remote.path={self.ours}']
 
-    def send(self, frame: bytes, timeout=30):
-        "Put one frame on the wire towards the guest; waits while QEMU has no room for it."
-        self.sock.settimeout(timeout); self.sock.sendto(frame, self.theirs)
+    def send(self, frame: bytes): "Put one frame on the wire towards the guest."; self.sock.sendto(frame, self.theirs)
 
     def recv(self, timeout=1.0):
         "The next frame from the guest, or None when none came within `timeout` seconds."
@@ -262,6 +276,7 @@ class Machine:
         self.wait_serial(r'\[http\] listening on .*\n', timeout)
         m = self.wait_serial(r'\[net\] (ip=|no address: there is no network card).*\n', max(.1, end - time.monotonic()))
         if m[1] != 'ip=': raise self._error('the kernel drives no network card of this machine: it can serve nobody (see its [pci] lines)')
+        _widen_backlog(self.proc.pid, self.port)
         while time.monotonic() < end:
             if self.proc.poll() is not None: raise self._error('QEMU ended before /health answered')
             try:
