@@ -131,7 +131,9 @@ class Wire:
         self.sock.bind(self.ours)
         self.args = ['-netdev', f'dgram,id=n0,local.type=unix,local.path={self.theirs},remote.type=unix,remote.path={self.ours}']
 
-    def send(self, frame: bytes): "Put one frame on the wire towards the guest."; self.sock.sendto(frame, self.theirs)
+    def send(self, frame: bytes, timeout=30):
+        "Put one frame on the wire towards the guest; waits while QEMU has no room for it."
+        self.sock.settimeout(timeout); self.sock.sendto(frame, self.theirs)
 
     def recv(self, timeout=1.0):
         "The next frame from the guest, or None when none came within `timeout` seconds."
