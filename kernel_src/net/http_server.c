@@ -489,14 +489,21 @@ static bool http_is_idle(const struct http_conn *c)
         && !http_parser_started(&c->parser) && c->in_at == c->in_len && !http_unsent(c));
 }
 
+/* May this connection make room for a new one? Not one that was accepted a moment ago:
+ * its request is on the way. */
+static bool http_may_evict(const struct http_conn *c, uint64_t now)
+{
+    return http_is_idle(c) && (c->n_requests || now >= c->progress_ms + HTTP_FIRST_BYTE_MS);
+}
+
 /* A free place in the table, else the one idle longest, else NULL. */
-static struct http_conn *http_place(void)
+static struct http_conn *http_place(uint64_t now)
 {
     struct http_conn *best = NULL;
     for (struct http_conn *c = http_conns; c < http_conns + HTTP_CONN_MAX; c++) {
         if (c->phase == HTTP_FREE)
             return c;
-        if (http_is_idle(c) && (!best || c->progress_ms < best->progress_ms))
+        if (http_may_evict(c, now) && (!best || c->progress_ms < best->progress_ms))
             best = c;
     }
     return best;
@@ -504,7 +511,7 @@ static struct http_conn *http_place(void)
 
 static bool http_accept(uint64_t now)
 {
-    struct http_conn *c = http_place();
+    struct http_conn *c = http_place(now);
     struct tcp_conn *tcp = c ? tcp_accept(&net_tcp, http_port) : NULL;
     if (!tcp)
         return false;

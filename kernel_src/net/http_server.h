@@ -21,6 +21,7 @@
 #define HTTP_BODY_MS       10000    /* without a byte of the body: 408 */
 #define HTTP_SEND_MS       60000    /* client takes nothing: aborted */
 #define HTTP_LINGER_MS     2000     /* after our FIN: wait for the client's */
+#define HTTP_FIRST_BYTE_MS   1000   /* a new connection keeps its place so long */
 
 struct http_conn;
 
