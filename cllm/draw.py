@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PALETTE', 'CYCLE', 'EDGE', 'FONT', 'Svg', 'show_svg', 'svg', 'text', 'box', 'arrow', 'layout', 'ladder', 'memmap',
-           'table']
+           'figure', 'table']
 
 # %% ../nbs/tools/04_draw.ipynb #e255bd7a
 from html import escape
@@ -101,6 +101,16 @@ def memmap(regions, title='', width=640) -> Svg:
         w = 40 + (width - 420)*math.log2(s + 1)/big
         b += text(100, y + 17, f'0x{a:08x}', 11, 'grey', 'end') + box(110, y + 3, w, rh - 6, r[3] if len(r) > 3 else CYCLE[i % len(CYCLE)]) + text(118 + w, y + 17, f'{n}  {s:,} bytes', 11)
     return svg(width, top + rh*len(regions) + 8, b, title or 'memory map: ' + ', '.join(f'{r[0]} at 0x{r[1]:x}, {r[2]} bytes' for r in regions))
+
+def figure(fig, alt) -> Svg:
+    "A matplotlib figure as SVG with a text for screen readers; closes it."
+    import io, re
+    import matplotlib.pyplot as plt
+    f = io.StringIO()
+    with plt.rc_context({'svg.hashsalt': 'cllm', 'svg.fonttype': 'path'}): fig.savefig(f, format='svg', bbox_inches='tight', metadata={'Date': None})
+    plt.close(fig)
+    s = re.sub(r'^.*?(?=<svg)', '', f.getvalue(), flags=re.S)
+    return Svg(re.sub(r'<svg ', f"<svg role='img' aria-label='{escape(alt, True)}' ", s, count=1).replace('>', f'><title>{escape(alt)}</title>', 1))
 
 class table:
     "Rows as a table: HTML in a notebook, aligned text elsewhere."

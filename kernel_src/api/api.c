@@ -18,8 +18,10 @@ CONFIG_KEY(api_key, "require this key in Authorization: Bearer or X-Api-Key");
 
 extern const struct api_route __start_set_route[], __stop_set_route[];
 
-/* The message may quote the client's bytes: the JSON writer makes valid UTF-8 of anything. */
-static void respond_error(struct http_conn *c, int status, const char *type, const char *fmt, va_list ap)
+/* The message may quote the client's bytes: the JSON writer makes valid UTF-8 of
+ * anything. */
+static void respond_error(struct http_conn *c, int status, const char *type,
+                          const char *fmt, va_list ap)
 {
     struct json_writer w;
     char message[JSON_ERROR_MAX];
@@ -63,7 +65,8 @@ void api_invalid(struct http_conn *c, const char *fmt, ...)
 
 void api_no_memory(struct http_conn *c)
 {
-    http_respond_error(c, 503, "unavailable_error", "out of memory for this request; try again");   // adds Retry-After
+    http_respond_error(c, 503, "unavailable_error",
+                       "out of memory for this request; try again"); // adds Retry-After
 }
 
 void api_respond(struct http_conn *c, int status, struct json_writer *w)
@@ -77,7 +80,8 @@ void api_respond(struct http_conn *c, int status, struct json_writer *w)
     jw_free(w);
 }
 
-const struct json_node *api_body(struct http_conn *c, const struct http_request *req, struct json_doc *doc)
+const struct json_node *api_body(struct http_conn *c, const struct http_request *req,
+                                 struct json_doc *doc)
 {
     switch (json_parse(doc, req->body, req->body_len)) {
     case JSON_OK:
@@ -99,14 +103,17 @@ bool api_has_model(struct http_conn *c)
 {
     if (kernel_llm.model)
         return true;
-    api_error(c, 503, "unavailable_error", "%s", llm_load_error ? llm_load_error : "Loading model");
+    api_error(c, 503, "unavailable_error", "%s",
+              llm_load_error ? llm_load_error : "Loading model");
     return false;
 }
 
 const char *api_model_name(void)
 {
     const char *alias = config_get("alias");
-    return alias ? alias : kernel_llm.model && kernel_llm.model->name[0] ? kernel_llm.model->name : "cllm";
+    return alias                                           ? alias
+           : kernel_llm.model && kernel_llm.model->name[0] ? kernel_llm.model->name
+                                                           : "cllm";
 }
 
 uint32_t api_random(void)
@@ -127,7 +134,9 @@ static bool same_key(const char *a, const char *key)
 
 static bool allowed(const struct http_request *req)
 {
-    const char *key = config_get("api_key"), *bearer = http_header_get(req, "Authorization"), *x = http_header_get(req, "X-Api-Key");
+    const char *key = config_get("api_key"),
+               *bearer = http_header_get(req, "Authorization"),
+               *x = http_header_get(req, "X-Api-Key");
     if (!key || strcmp(req->path, "/health") == 0 || strcmp(req->path, "/v1/health") == 0)
         return true;
     if (bearer && strncmp(bearer, "Bearer ", 7) == 0)
@@ -169,7 +178,8 @@ static void dispatch(struct http_conn *c, const struct http_request *req, void *
     }
     if (allow) {
         http_set_header(c, "Allow", allow);
-        api_error(c, 405, "invalid_request_error", "%s is not allowed for %s; use %s", req->method, req->path, allow);
+        api_error(c, 405, "invalid_request_error", "%s is not allowed for %s; use %s",
+                  req->method, req->path, allow);
         return;
     }
     api_error(c, 404, "not_found_error", "File Not Found");

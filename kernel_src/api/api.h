@@ -5,7 +5,8 @@
 /* api.h: routes and errors, the frame of the HTTP API.
  *
  * ROUTE("GET", "/health", fn) at file scope makes fn answer that request. Errors have
- * llama.cpp's shape, {"error":{"code":…,"message":…,"type":…}}. Only api/ sees both towers. */
+ * llama.cpp's shape, {"error":{"code":…,"message":…,"type":…}}. Only api/ sees both
+ * towers. */
 #pragma once
 #include "api/json.h"
 #include "base/kernel.h"
@@ -20,20 +21,23 @@ struct api_route {
 };
 #define ROUTE_NAME2(fn, line) route_##fn##_##line
 #define ROUTE_NAME(fn, line) ROUTE_NAME2(fn, line)
-#define ROUTE(method, path, fn) \
-    static const struct api_route ROUTE_NAME(fn, __LINE__) \
-        __attribute__((used, aligned(sizeof(void *)), section("set_route"))) = { method, path, fn }
+#define ROUTE(method, path, fn)                                            \
+    static const struct api_route ROUTE_NAME(fn, __LINE__) __attribute__(( \
+        used, aligned(sizeof(void *)), section("set_route"))) = { method, path, fn }
 
 void api_error(struct http_conn *c, int status, const char *type, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
-void api_invalid(struct http_conn *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));   // 400
-void api_no_memory(struct http_conn *c);                                                             // 503, Retry-After
+void api_invalid(struct http_conn *c, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3))); // 400
+void api_no_memory(struct http_conn *c);   // 503, Retry-After
 
 /* Answers with what `w` holds, or with 503 if writing it ran out of memory. Frees w. */
 void api_respond(struct http_conn *c, int status, struct json_writer *w);
 
-/* Parses the body; on failure answers (500, as llama-server does) and returns NULL. json_free(doc) after use. */
-const struct json_node *api_body(struct http_conn *c, const struct http_request *req, struct json_doc *doc);
+/* Parses the body; on failure answers (500, as llama-server does) and returns NULL.
+ * json_free(doc) after use. */
+const struct json_node *api_body(struct http_conn *c, const struct http_request *req,
+                                 struct json_doc *doc);
 
 bool api_has_model(struct http_conn *c);   // false: has answered 503
 const char *api_model_name(void);

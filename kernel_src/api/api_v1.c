@@ -8,17 +8,30 @@
 #include "base/string.h"
 #include "base/time.h"
 
-static void start(struct http_conn *c, const struct http_request *req, enum completion_shape shape)
+static void start(struct http_conn *c, const struct http_request *req,
+                  enum completion_shape shape)
 {
     struct json_doc doc;
     if (api_has_model(c) && api_body(c, req, &doc))
         completion_start(c, shape, &doc);
 }
 
-static void post_completion(struct http_conn *c, const struct http_request *req) { start(c, req, SHAPE_NATIVE); }
-static void post_v1_completions(struct http_conn *c, const struct http_request *req) { start(c, req, SHAPE_OAI); }
-static void post_v1_chat(struct http_conn *c, const struct http_request *req) { start(c, req, SHAPE_CHAT); }
-static void post_v1_embeddings(struct http_conn *c, const struct http_request *req) { start(c, req, SHAPE_EMBEDDING); }
+static void post_completion(struct http_conn *c, const struct http_request *req)
+{
+    start(c, req, SHAPE_NATIVE);
+}
+static void post_v1_completions(struct http_conn *c, const struct http_request *req)
+{
+    start(c, req, SHAPE_OAI);
+}
+static void post_v1_chat(struct http_conn *c, const struct http_request *req)
+{
+    start(c, req, SHAPE_CHAT);
+}
+static void post_v1_embeddings(struct http_conn *c, const struct http_request *req)
+{
+    start(c, req, SHAPE_EMBEDDING);
+}
 
 ROUTE("POST", "/completion", post_completion);
 ROUTE("POST", "/completions", post_completion);
@@ -131,7 +144,8 @@ static void get_props(struct http_conn *c, const struct http_request *req)
     jw_kbool(&w, "vision", false);
     jw_kbool(&w, "audio", false);
     jw_end(&w);
-    jw_kcstr(&w, "chat_template", kernel_llm.chat_template ? kernel_llm.chat_template : "");
+    jw_kcstr(&w, "chat_template",
+             kernel_llm.chat_template ? kernel_llm.chat_template : "");
     put_token_text(&w, "bos_token", llama_vocab_bos(&kernel_llm.vocab));
     put_token_text(&w, "eos_token", llama_vocab_eos(&kernel_llm.vocab));
     jw_kcstr(&w, "build_info", "b1-cllm");
@@ -145,7 +159,11 @@ static bool is_utf8(const char *s, int32_t n)
 {
     for (int32_t i = 0; i < n;) {
         uint8_t c = (uint8_t)s[i];
-        int32_t len = c < 0x80 ? 1 : c >= 0xC2 && c < 0xE0 ? 2 : c >= 0xE0 && c < 0xF0 ? 3 : c >= 0xF0 && c < 0xF5 ? 4 : 0;
+        int32_t len = c < 0x80                ? 1
+                      : c >= 0xC2 && c < 0xE0 ? 2
+                      : c >= 0xE0 && c < 0xF0 ? 3
+                      : c >= 0xF0 && c < 0xF5 ? 4
+                                              : 0;
         if (!len || len > n - i)
             return false;
         for (int32_t k = 1; k < len; k++)
@@ -186,14 +204,17 @@ static void post_tokenize(struct http_conn *c, const struct http_request *req)
     json_get_bool(doc.root, "parse_special", &parse_special);
     json_get_bool(doc.root, "with_pieces", &with_pieces);
     const struct json_node *content = json_get(doc.root, "content");
-    enum prompt_result r = content ? prompt_tokens(content, add_special, parse_special, &tokens, &n) : PROMPT_OK;
+    enum prompt_result r =
+        content ? prompt_tokens(content, add_special, parse_special, &tokens, &n)
+                : PROMPT_OK;
     json_free(&doc);
     if (r == PROMPT_NO_MEMORY) {
         api_no_memory(c);
         return;
     }
     if (r != PROMPT_OK) {
-        api_invalid(c, "\"content\" must be a string of at most %d bytes", LLAMA_TOKENIZE_MAX);
+        api_invalid(c, "\"content\" must be a string of at most %d bytes",
+                    LLAMA_TOKENIZE_MAX);
         return;
     }
     jw_init(&w, API_RESPONSE_MAX);
@@ -220,13 +241,17 @@ static void post_detokenize(struct http_conn *c, const struct http_request *req)
     if (!api_has_model(c) || !api_body(c, req, &doc))
         return;
     const struct json_node *list = json_get(doc.root, "tokens");
-    enum prompt_result r = json_is(list, JSON_ARRAY) ? prompt_tokens(list, false, true, &tokens, &n) : PROMPT_BAD;
+    enum prompt_result r = json_is(list, JSON_ARRAY)
+                               ? prompt_tokens(list, false, true, &tokens, &n)
+                               : PROMPT_BAD;
     json_free(&doc);
     if (r == PROMPT_BAD || r == PROMPT_TOO_LONG) {
         api_invalid(c, "\"tokens\" must be a list of token ids");
         return;
     }
-    int32_t len = r == PROMPT_OK ? -llama_detokenize(&kernel_llm.vocab, tokens, n, NULL, 0, false, true) : 0;
+    int32_t len = r == PROMPT_OK ? -llama_detokenize(&kernel_llm.vocab, tokens, n, NULL,
+                                                     0, false, true)
+                                 : 0;
     char *text = r == PROMPT_OK ? kmalloc((size_t)len + 1) : NULL;
     if (text) {
         llama_detokenize(&kernel_llm.vocab, tokens, n, text, len, false, true);
@@ -271,7 +296,8 @@ ROUTE("POST", "/apply-template", post_apply_template);
 
 static void not_supported(struct http_conn *c, const struct http_request *req)
 {
-    api_error(c, 501, "not_supported_error", "%s %s is not supported by this kernel yet", req->method, req->path);
+    api_error(c, 501, "not_supported_error", "%s %s is not supported by this kernel yet",
+              req->method, req->path);
 }
 ROUTE("GET", "/slots", not_supported);
 ROUTE("GET", "/metrics", not_supported);

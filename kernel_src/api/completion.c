@@ -74,7 +74,8 @@ static bool flush(struct completion *c)
     return true;
 }
 
-/* No memory for an event: the text would have a hole. The stream ends, with an error as its last event. */
+/* No memory for an event: the text would have a hole. The stream ends, with an error as
+ * its last event. */
 static void break_off(struct completion *c)
 {
     c->broken = true;
@@ -131,10 +132,12 @@ static bool begin_stream(struct completion *c)
 
 static bool completion_end_if_done(struct completion *c)
 {
-    static const char sorry[] = "data: {\"error\":{\"code\":503,\"message\":\"out of memory\",\"type\":\"unavailable_error\"}}\n\n";
+    static const char sorry[] = "data: {\"error\":{\"code\":503,\"message\":\"out of "
+                                "memory\",\"type\":\"unavailable_error\"}}\n\n";
     if (c->n_done < c->n_tasks || !flush(c))
         return false;
-    if (c->broken && !http_write(c->conn, sorry, sizeof sorry - 1) && !http_is_gone(c->conn))
+    if (c->broken && !http_write(c->conn, sorry, sizeof sorry - 1) &&
+        !http_is_gone(c->conn))
         return false;                                    // completion_poll comes back
     http_end(c->conn);
     completion_free(c);
@@ -163,7 +166,8 @@ POLL(completion_poll);
 static void keep_token(struct completion_task *t, int32_t token)
 {
     if (t->n_out == t->cap_out) {
-        int32_t cap = t->cap_out ? 2 * t->cap_out : 64, *p = krealloc(t->out_tokens, (size_t)cap * sizeof *p);
+        int32_t cap = t->cap_out ? 2 * t->cap_out : 64,
+                *p = krealloc(t->out_tokens, (size_t)cap * sizeof *p);
         if (!p) {
             t->c->tokens_lost = true;
             return;
@@ -251,7 +255,8 @@ static void keep_embedding(struct completion_task *t)
     t->embedding = v ? kmalloc((size_t)n * sizeof(float)) : NULL;
     if (!t->embedding) {
         t->task.stop_type = LLM_STOP_ERROR;
-        t->task.error = v ? "out of memory for the embedding" : "the model gave no embedding";
+        t->task.error =
+            v ? "out of memory for the embedding" : "the model gave no embedding";
         return;
     }
     for (int32_t i = 0; i < n; i++)
@@ -280,7 +285,8 @@ static const struct llm_callbacks callbacks = { on_token, on_done };
 
 static void new_id(char id[48])
 {
-    static const char alphabet[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    static const char alphabet[] =
+        "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     memcpy(id, "chatcmpl-", 9);
     for (int i = 0; i < 32; i++)
         id[9 + i] = alphabet[api_random() % 62];
@@ -297,12 +303,15 @@ static void refuse_prompt(struct http_conn *conn, enum prompt_result r, const ch
         api_invalid(conn, "%s", why);
 }
 
-static void refuse_task(struct http_conn *conn, enum llm_submit_result r, int32_t n_prompt)
+static void refuse_task(struct http_conn *conn, enum llm_submit_result r,
+                        int32_t n_prompt)
 {
     struct json_writer w;
     switch (r) {
     case LLM_QUEUE_FULL:
-        api_error(conn, 503, "unavailable_error", "all %d slots are busy and %d requests are waiting", (int)kernel_llm.n_slots, LLM_QUEUE_MAX);
+        api_error(conn, 503, "unavailable_error",
+                  "all %d slots are busy and %d requests are waiting",
+                  (int)kernel_llm.n_slots, LLM_QUEUE_MAX);
         return;
     case LLM_PROMPT_TOO_LONG:
         jw_init(&w, API_RESPONSE_MAX);
@@ -310,7 +319,8 @@ static void refuse_task(struct http_conn *conn, enum llm_submit_result r, int32_
         jw_key(&w, "error");
         jw_object(&w);
         jw_kint(&w, "code", 400);
-        jw_kcstr(&w, "message", "the request exceeds the available context size, try increasing it");
+        jw_kcstr(&w, "message",
+                 "the request exceeds the available context size, try increasing it");
         jw_kcstr(&w, "type", "exceed_context_size_error");
         jw_kint(&w, "n_prompt_tokens", n_prompt);
         jw_kint(&w, "n_ctx", kernel_llm.n_ctx_slot);
@@ -319,22 +329,34 @@ static void refuse_task(struct http_conn *conn, enum llm_submit_result r, int32_
         api_respond(conn, 400, &w);
         return;
     case LLM_PROMPT_EMPTY: api_invalid(conn, "the prompt is empty"); return;
-    case LLM_BAD_TOKEN: api_invalid(conn, "the prompt holds a token id outside the vocabulary (0..%d)", (int)kernel_llm.model->hparams.n_vocab - 1); return;
+    case LLM_BAD_TOKEN:
+        api_invalid(conn, "the prompt holds a token id outside the vocabulary (0..%d)",
+                    (int)kernel_llm.model->hparams.n_vocab - 1);
+        return;
     case LLM_NO_EMBEDDINGS:
-        api_error(conn, 501, "not_supported_error", "This server does not support embeddings. Start it with embeddings=1 and a pooling other than none");
+        api_error(conn, 501, "not_supported_error",
+                  "This server does not support embeddings. Start it with embeddings=1 "
+                  "and a pooling other than none");
         return;
     default: api_error(conn, 503, "unavailable_error", "Loading model"); return;
     }
 }
 
 /* Where the prompts are: "prompt" or "input", or the chat's text. Their number. */
-static int32_t count_prompts(const struct json_node *prompt) { return prompt_is_list(prompt) ? (int32_t)json_count(prompt) : 1; }
+static int32_t count_prompts(const struct json_node *prompt)
+{
+    return prompt_is_list(prompt) ? (int32_t)json_count(prompt) : 1;
+}
 
-static enum prompt_result read_prompts(struct completion *c, const struct json_node *prompt, int32_t n_prompts, const char **why)
+static enum prompt_result read_prompts(struct completion *c,
+                                       const struct json_node *prompt, int32_t n_prompts,
+                                       const char **why)
 {
     enum prompt_result r = PROMPT_OK;
-    *why = c->shape == SHAPE_EMBEDDING ? "\"input\" must be a string, a list of strings, or token ids"
-                                       : "\"prompt\" must be a string, a list of token ids, or a list of such prompts";
+    *why = c->shape == SHAPE_EMBEDDING
+               ? "\"input\" must be a string, a list of strings, or token ids"
+               : "\"prompt\" must be a string, a list of token ids, or a list of such "
+                 "prompts";
     if (c->shape == SHAPE_CHAT) {
         char *text;
         size_t len;
@@ -348,7 +370,8 @@ static enum prompt_result read_prompts(struct completion *c, const struct json_n
         return r;
     }
     for (int32_t i = 0; r == PROMPT_OK && i < c->n_tasks; i++) {
-        const struct json_node *one = prompt_is_list(prompt) ? json_at(prompt, (size_t)(i / c->p.n)) : prompt;
+        const struct json_node *one =
+            prompt_is_list(prompt) ? json_at(prompt, (size_t)(i / c->p.n)) : prompt;
         r = prompt_tokens(one, true, true, &c->t[i].tokens, &c->t[i].task.n_prompt);
     }
     (void)n_prompts;
@@ -366,14 +389,16 @@ static bool submit_all(struct completion *c)
         t->cache_prompt = c->p.cache_prompt;
         t->ignore_eos = c->p.ignore_eos;
         t->sampling = c->p.sampling;
-        t->sampling.seed += t->sampling.seed == LLAMA_DEFAULT_SEED ? 0 : (uint32_t)(i % c->p.n);   // n answers should differ
+        t->sampling.seed += t->sampling.seed == LLAMA_DEFAULT_SEED
+                                ? 0
+                                : (uint32_t)(i % c->p.n); // n answers should differ
         t->stop = c->p.stop;
         t->n_stop = c->p.n_stop;
         t->cb = &callbacks;
         enum llm_submit_result r = llm_submit(&kernel_llm, t);
         if (r != LLM_SUBMITTED) {
             for (int32_t k = i; k < c->n_tasks; k++)
-                c->t[k].done = true;                     // never submitted: nothing to cancel
+                c->t[k].done = true; // never submitted: nothing to cancel
             refuse_task(c->conn, r, t->n_prompt);
             return false;
         }
@@ -381,11 +406,13 @@ static bool submit_all(struct completion *c)
     return true;
 }
 
-void completion_start(struct http_conn *conn, enum completion_shape shape, struct json_doc *doc)
+void completion_start(struct http_conn *conn, enum completion_shape shape,
+                      struct json_doc *doc)
 {
     static struct gen_params p;
     struct params_error err;
-    const struct json_node *prompt = json_get(doc->root, shape == SHAPE_EMBEDDING ? "input" : "prompt");
+    const struct json_node *prompt =
+        json_get(doc->root, shape == SHAPE_EMBEDDING ? "input" : "prompt");
     if (!gen_params_read(&p, doc->root, shape == SHAPE_CHAT, &err)) {
         api_error(conn, err.status, err.type, "%s", err.message);
         json_free(doc);
@@ -397,7 +424,8 @@ void completion_start(struct http_conn *conn, enum completion_shape shape, struc
         p.stream = false;
     }
     if (n_prompts > COMPLETION_TASKS_MAX / p.n) {
-        api_invalid(conn, "%d prompts with n=%d are more than %d at once", (int)n_prompts, (int)p.n, COMPLETION_TASKS_MAX);
+        api_invalid(conn, "%d prompts with n=%d are more than %d at once", (int)n_prompts,
+                    (int)p.n, COMPLETION_TASKS_MAX);
         json_free(doc);
         return;
     }

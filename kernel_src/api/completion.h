@@ -2,7 +2,8 @@
 
 /* ---- nbs/api/18_v1.ipynb § A completion ---- */
 
-/* completion.h: one request's generation, from its JSON to its last byte. Called by routes. */
+/* completion.h: one request's generation, from its JSON to its last byte. Called by
+ * routes. */
 #pragma once
 #include "api/params.h"
 #include "api/prompt.h"
@@ -12,7 +13,7 @@
 enum completion_shape { SHAPE_NATIVE, SHAPE_OAI, SHAPE_CHAT, SHAPE_EMBEDDING };
 
 struct completion_task {
-    struct llm_task task;              // first: a pointer to one is a pointer to the other
+    struct llm_task task; // first: a pointer to one is a pointer to the other
     struct completion *c;
     int32_t index, *tokens;
     bool done;
@@ -37,4 +38,5 @@ struct completion {
 };
 
 /* Takes over doc, which must hold the request. Answers, now or later. */
-void completion_start(struct http_conn *conn, enum completion_shape shape, struct json_doc *doc);
+void completion_start(struct http_conn *conn, enum completion_shape shape,
+                      struct json_doc *doc);

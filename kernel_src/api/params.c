@@ -21,7 +21,8 @@ static void refuse(struct reader *r, int status, const char *key, const char *wh
     snprintf(r->err->message, sizeof r->err->message, "Field '%s': %s", key, why);
 }
 
-static void field_int(struct reader *r, const char *key, int64_t min, int64_t max, int32_t *out)
+static void field_int(struct reader *r, const char *key, int64_t min, int64_t max,
+                      int32_t *out)
 {
     int64_t v = *out;
     char why[80];
@@ -30,12 +31,14 @@ static void field_int(struct reader *r, const char *key, int64_t min, int64_t ma
     case JSON_FIELD_ABSENT: break;
     case JSON_FIELD_TYPE: refuse(r, 400, key, "Value must be an integer"); break;
     case JSON_FIELD_RANGE:
-        snprintf(why, sizeof why, "Value must be between %lld and %lld", (long long)min, (long long)max);
+        snprintf(why, sizeof why, "Value must be between %lld and %lld", (long long)min,
+                 (long long)max);
         refuse(r, 400, key, why);
     }
 }
 
-static void field_float(struct reader *r, const char *key, double min, double max, float *out)
+static void field_float(struct reader *r, const char *key, double min, double max,
+                        float *out)
 {
     double v = *out;
     char why[80];
@@ -67,7 +70,8 @@ static void read_stop(struct reader *r, struct gen_params *p)
     } else if (!json_is(stop, JSON_ARRAY)) {
         refuse(r, 400, "stop", "Value must be a string or a list of strings");
     }
-    for (const struct json_node *s = json_first(stop); s && !failed(r); s = json_next(stop, s)) {
+    for (const struct json_node *s = json_first(stop); s && !failed(r);
+         s = json_next(stop, s)) {
         if (!json_is(s, JSON_STRING)) {
             refuse(r, 400, "stop", "Value must be a string or a list of strings");
         } else if (p->n_stop == STOP_MAX) {
@@ -81,7 +85,8 @@ static void read_stop(struct reader *r, struct gen_params *p)
     }
 }
 
-static void add_bias(struct reader *r, struct gen_params *p, int64_t token, const struct json_node *bias)
+static void add_bias(struct reader *r, struct gen_params *p, int64_t token,
+                     const struct json_node *bias)
 {
     bool never = json_is(bias, JSON_BOOL) && !bias->boolean;
     if (!never && !json_is(bias, JSON_NUMBER))
@@ -89,14 +94,18 @@ static void add_bias(struct reader *r, struct gen_params *p, int64_t token, cons
     else if (p->n_bias == LOGIT_BIAS_MAX)
         refuse(r, 400, "logit_bias", "more than 128 entries");
     else if (token >= 0 && token < kernel_llm.model->hparams.n_vocab)
-        p->bias[p->n_bias++] = (struct llama_logit_bias){ (int32_t)token, never ? -__builtin_inff() : (float)json_number(bias) };
+        p->bias[p->n_bias++] =
+            (struct llama_logit_bias){ (int32_t)token, never ? -__builtin_inff()
+                                                             : (float)json_number(bias) };
 }
 
 /* The same bias for every token of a text. */
-static void add_text_bias(struct reader *r, struct gen_params *p, const struct json_node *text, const struct json_node *bias)
+static void add_text_bias(struct reader *r, struct gen_params *p,
+                          const struct json_node *text, const struct json_node *bias)
 {
     int32_t t[LOGIT_BIAS_MAX];
-    int32_t n = llama_tokenize(&kernel_llm.vocab, text->str, (int32_t)text->len, t, LOGIT_BIAS_MAX, false, false);
+    int32_t n = llama_tokenize(&kernel_llm.vocab, text->str, (int32_t)text->len, t,
+                               LOGIT_BIAS_MAX, false, false);
     if (n < 0)
         refuse(r, 400, "logit_bias", "more than 128 entries");
     for (int32_t i = 0; i < n; i++)
@@ -104,7 +113,8 @@ static void add_text_bias(struct reader *r, struct gen_params *p, const struct j
 }
 
 /* An object's key: "29871" is a token id, anything else a text. */
-static void add_key_bias(struct reader *r, struct gen_params *p, const struct json_node *key, const struct json_node *bias)
+static void add_key_bias(struct reader *r, struct gen_params *p,
+                         const struct json_node *key, const struct json_node *bias)
 {
     char *end;
     long token = strtol(key->str, &end, 10);
@@ -122,7 +132,8 @@ static void read_bias(struct reader *r, struct gen_params *p)
     for (const struct json_node *e = json_first(b); e && !failed(r); e = json_next(b, e))
         if (json_is(b, JSON_OBJECT))
             add_key_bias(r, p, e, json_value(e));
-        else if (json_count(e) == 2 && json_is(json_at(e, 0), JSON_NUMBER) && json_at(e, 0)->is_int)
+        else if (json_count(e) == 2 && json_is(json_at(e, 0), JSON_NUMBER) &&
+                 json_at(e, 0)->is_int)
             add_bias(r, p, json_at(e, 0)->i, json_at(e, 1));
         else if (json_count(e) == 2 && json_is(json_at(e, 0), JSON_STRING))
             add_text_bias(r, p, json_at(e, 0), json_at(e, 1));
@@ -132,11 +143,17 @@ static void read_bias(struct reader *r, struct gen_params *p)
 
 static void refuse_unsupported(struct reader *r, bool chat)
 {
-    static const struct { const char *key; double off; } numbers[] = {
-        { "mirostat", 0 }, { "typical_p", 1 }, { "top_n_sigma", -1 }, { "xtc_probability", 0 }, { "dynatemp_range", 0 },
-        { "dry_multiplier", 0 }, { "n_probs", 0 }, { "top_logprobs", 0 }, { "t_max_predict_ms", -1 }, { "best_of", 1 },
+    static const struct { const char *key; double off;
+    } numbers[] = {
+        { "mirostat", 0 },        { "typical_p", 1 },      { "top_n_sigma", -1 },
+        { "xtc_probability", 0 }, { "dynatemp_range", 0 }, { "dry_multiplier", 0 },
+        { "n_probs", 0 },         { "top_logprobs", 0 },   { "t_max_predict_ms", -1 },
+        { "best_of", 1 },
     };
-    static const char *const others[] = { "grammar", "json_schema", "tools", "functions", "lora", "samplers", "response_fields", "suffix", "image_data" };
+    static const char *const others[] = {
+        "grammar",  "json_schema",     "tools",  "functions", "lora",
+        "samplers", "response_fields", "suffix", "image_data"
+    };
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
         const struct json_node *n = json_get(r->body, numbers[i].key);
         if (json_is(n, JSON_NUMBER) && json_number(n) != numbers[i].off)
@@ -147,18 +164,24 @@ static void refuse_unsupported(struct reader *r, bool chat)
         if ((json_is(n, JSON_STRING) && n->len) || json_count(n))
             refuse(r, 501, others[i], "this feature is not supported yet");
     }
-    const struct json_node *logprobs = json_get(r->body, "logprobs"), *format = json_get(json_get(r->body, "response_format"), "type");
+    const struct json_node *logprobs = json_get(r->body, "logprobs"),
+                           *format =
+                               json_get(json_get(r->body, "response_format"), "type");
     if ((json_is(logprobs, JSON_BOOL) && logprobs->boolean) || json_number(logprobs) > 0)
         refuse(r, 501, "logprobs", "this feature is not supported yet");
     if (format && !json_is_str(format, "text"))
-        refuse(r, json_is_str(format, "json_object") || json_is_str(format, "json_schema") ? 501 : 400, "response_format",
-               "only {\"type\": \"text\"} is supported yet");
+        refuse(r,
+               json_is_str(format, "json_object") || json_is_str(format, "json_schema")
+                   ? 501
+                   : 400,
+               "response_format", "only {\"type\": \"text\"} is supported yet");
     bool echo = false;
     if (!chat && json_get_bool(r->body, "echo", &echo) == JSON_FIELD_OK && echo)
         refuse(r, 501, "echo", "this feature is not supported yet");
 }
 
-bool gen_params_read(struct gen_params *p, const struct json_node *body, bool chat, struct params_error *err)
+bool gen_params_read(struct gen_params *p, const struct json_node *body, bool chat,
+                     struct params_error *err)
 {
     struct reader r = { body, err };
     memset(p, 0, sizeof *p);
@@ -205,7 +228,8 @@ bool gen_params_read(struct gen_params *p, const struct json_node *body, bool ch
 void gen_params_write(struct json_writer *w, const struct gen_params *p)
 {
     const struct llama_sampler_params *s = &p->sampling;
-    static const char *const order[] = { "penalties", "top_k", "top_p", "min_p", "temperature" };
+    static const char *const order[] = { "penalties", "top_k", "top_p", "min_p",
+                                         "temperature" };
     jw_object(w);
     jw_kint(w, "seed", s->seed);
     jw_kdouble(w, "temperature", s->temp);

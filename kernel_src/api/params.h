@@ -2,7 +2,8 @@
 
 /* ---- nbs/api/18_v1.ipynb § From JSON to parameters ---- */
 
-/* params.h: the fields of a completion request, read and checked. Called by completion.c. */
+/* params.h: the fields of a completion request, read and checked. Called by completion.c.
+ */
 #pragma once
 #include "api/api.h"
 
@@ -22,5 +23,7 @@ struct gen_params {
 
 /* false: status and message say what to answer. */
 struct params_error { int status; const char *type; char message[200]; };
-bool gen_params_read(struct gen_params *p, const struct json_node *body, bool chat, struct params_error *err);
-void gen_params_write(struct json_writer *w, const struct gen_params *p);     // generation_settings
+bool gen_params_read(struct gen_params *p, const struct json_node *body, bool chat,
+                     struct params_error *err);
+void gen_params_write(struct json_writer *w,
+                      const struct gen_params *p); // generation_settings

@@ -8,20 +8,24 @@
 #include "base/memory.h"
 #include "base/string.h"
 
-CONFIG_KEY(chat_template, "family name (chatml, llama3, gemma ...) instead of the model's own template");
+CONFIG_KEY(chat_template,
+           "family name (chatml, llama3, gemma ...) instead of the model's own template");
 
 /* Appends a string's tokens to *tokens (kmalloc'ed, *n so far). */
-static enum prompt_result add_text(const char *s, size_t len, bool add_special, bool parse_special, int32_t **tokens, int32_t *n)
+static enum prompt_result add_text(const char *s, size_t len, bool add_special,
+                                   bool parse_special, int32_t **tokens, int32_t *n)
 {
     if (len > LLAMA_TOKENIZE_MAX)
         return PROMPT_TOO_LONG;
-    int32_t room = (int32_t)len + 8, got;                // a first guess; the tokenizer says if it is not enough
+    int32_t room = (int32_t)len + 8,
+            got; // a first guess; the tokenizer says if it is not enough
     for (;;) {
         int32_t *p = krealloc(*tokens, (size_t)(*n + room) * sizeof *p);
         if (!p)
             return PROMPT_NO_MEMORY;
         *tokens = p;
-        got = llama_tokenize(&kernel_llm.vocab, s, (int32_t)len, p + *n, room, add_special, parse_special);
+        got = llama_tokenize(&kernel_llm.vocab, s, (int32_t)len, p + *n, room,
+                             add_special, parse_special);
         if (got >= 0)
             break;
         if (got == LLAMA_TOKENIZE_FAILED)
@@ -30,11 +34,12 @@ static enum prompt_result add_text(const char *s, size_t len, bool add_special, 
     }
     *n += got;
     int32_t *fit = krealloc(*tokens, ((size_t)*n + 1) * sizeof *fit);
-    *tokens = fit ? fit : *tokens;                       // a list of prompts would fill the heap with guesses
+    *tokens = fit ? fit : *tokens; // a list of prompts would fill the heap with guesses
     return PROMPT_OK;
 }
 
-static enum prompt_result add_id(const struct json_node *id, int32_t **tokens, int32_t *n, int32_t *room)
+static enum prompt_result add_id(const struct json_node *id, int32_t **tokens, int32_t *n,
+                                 int32_t *room)
 {
     if (!json_is(id, JSON_NUMBER) || !id->is_int || id->i < 0 || id->i > INT32_MAX)
         return PROMPT_BAD;
@@ -50,7 +55,8 @@ static enum prompt_result add_id(const struct json_node *id, int32_t **tokens, i
     return PROMPT_OK;
 }
 
-enum prompt_result prompt_tokens(const struct json_node *prompt, bool add_special, bool parse_special, int32_t **tokens, int32_t *n)
+enum prompt_result prompt_tokens(const struct json_node *prompt, bool add_special,
+                                 bool parse_special, int32_t **tokens, int32_t *n)
 {
     enum prompt_result r = PROMPT_OK;
     int32_t room = 0;
@@ -62,9 +68,11 @@ enum prompt_result prompt_tokens(const struct json_node *prompt, bool add_specia
         r = add_text(prompt->str, prompt->len, add_special, parse_special, tokens, n);
     } else if (json_is(prompt, JSON_ARRAY)) {
         bool first = true;
-        for (const struct json_node *e = json_first(prompt); e && r == PROMPT_OK; e = json_next(prompt, e), first = false)
+        for (const struct json_node *e = json_first(prompt); e && r == PROMPT_OK;
+             e = json_next(prompt, e), first = false)
             if (json_is(e, JSON_STRING)) {
-                r = add_text(e->str, e->len, add_special && first, parse_special, tokens, n);
+                r = add_text(e->str, e->len, add_special && first, parse_special, tokens,
+                             n);
                 room = 0;
             } else {
                 r = add_id(e, tokens, n, &room);
@@ -89,17 +97,19 @@ bool prompt_is_list(const struct json_node *prompt)
             return true;
         number |= json_is(e, JSON_NUMBER);
     }
-    return json_count(prompt) > 0 && !number;            // strings only: several prompts; with numbers: one mixture
+    return json_count(prompt) > 0 &&
+           !number; // strings only: several prompts; with numbers: one mixture
 }
 
 static enum llm_chat_template prompt_template(void)
 {
     const char *name = config_get("chat_template");
-    for (int t = LLM_CHAT_TEMPLATE_UNKNOWN + 1; name && t <= LLM_CHAT_TEMPLATE_GRANITE; t++)
+    for (int t = LLM_CHAT_TEMPLATE_UNKNOWN + 1; name && t <= LLM_CHAT_TEMPLATE_GRANITE;
+         t++)
         if (strcmp(llm_chat_template_name((enum llm_chat_template)t), name) == 0)
             return (enum llm_chat_template)t;
     if (!kernel_llm.chat_template)
-        return LLM_CHAT_TEMPLATE_CHATML;                 // as llama-server when the model has none
+        return LLM_CHAT_TEMPLATE_CHATML; // as llama-server when the model has none
     return llama_chat_detect_template(kernel_llm.chat_template);
 }
 
@@ -107,12 +117,15 @@ bool prompt_has_template(struct http_conn *c)
 {
     if (prompt_template() != LLM_CHAT_TEMPLATE_UNKNOWN)
         return true;
-    api_error(c, 501, "not_supported_error", "this model's chat template is not one of the families that are recognised; "
-              "name one with chat_template=, or use /v1/completions");
+    api_error(
+        c, 501, "not_supported_error",
+        "this model's chat template is not one of the families that are recognised; "
+        "name one with chat_template=, or use /v1/completions");
     return false;
 }
 
-/* A message's content as one string; may be kmalloc'ed into *owned. NULL: wrong or no memory. */
+/* A message's content as one string; may be kmalloc'ed into *owned. NULL: wrong or no
+ * memory. */
 static const char *message_content(const struct json_node *m, char **owned)
 {
     const struct json_node *content = json_get(m, "content");
@@ -123,7 +136,8 @@ static const char *message_content(const struct json_node *m, char **owned)
         return content->str;
     size_t len = 1, at = 0;
     for (const struct json_node *p = json_first(content); p; p = json_next(content, p)) {
-        if (!json_is_str(json_get(p, "type"), "text") || !json_is(json_get(p, "text"), JSON_STRING))
+        if (!json_is_str(json_get(p, "type"), "text") ||
+            !json_is(json_get(p, "text"), JSON_STRING))
             return NULL;
         len += json_get(p, "text")->len + 1;
     }
@@ -140,7 +154,8 @@ static const char *message_content(const struct json_node *m, char **owned)
     return *owned;
 }
 
-static const char *read_messages(const struct json_node *list, struct llama_chat_message *msg, char **owned, size_t *n)
+static const char *read_messages(const struct json_node *list,
+                                 struct llama_chat_message *msg, char **owned, size_t *n)
 {
     if (!json_is(list, JSON_ARRAY) || !json_count(list))
         return "'messages' must be a list with at least one message";
@@ -155,13 +170,15 @@ static const char *read_messages(const struct json_node *list, struct llama_chat
         msg[*n].role = role->str;
         msg[*n].content = message_content(m, &owned[*n]);
         if (!msg[*n].content)
-            return "content must be a string or a list of {\"type\": \"text\"} parts (images are not supported)";
+            return "content must be a string or a list of {\"type\": \"text\"} parts "
+                   "(images are not supported)";
         (*n)++;
     }
     return NULL;
 }
 
-static enum prompt_result apply(const struct llama_chat_message *msg, size_t n, bool add_ass, char **text, size_t *len)
+static enum prompt_result apply(const struct llama_chat_message *msg, size_t n,
+                                bool add_ass, char **text, size_t *len)
 {
     bool prefill = n && add_ass && strcmp(msg[n - 1].role, "assistant") == 0;
     size_t n_tmpl = prefill ? n - 1 : n, extra = prefill ? strlen(msg[n - 1].content) : 0;
@@ -180,9 +197,11 @@ static enum prompt_result apply(const struct llama_chat_message *msg, size_t n, 
     return PROMPT_OK;
 }
 
-enum prompt_result prompt_from_messages(const struct json_node *body, char **text, size_t *len, const char **why)
+enum prompt_result prompt_from_messages(const struct json_node *body, char **text,
+                                        size_t *len, const char **why)
 {
-    static struct llama_chat_message msg[CHAT_MESSAGES_MAX];     // one request is read at a time
+    static struct llama_chat_message
+        msg[CHAT_MESSAGES_MAX]; // one request is read at a time
     static char *owned[CHAT_MESSAGES_MAX + 1];
     size_t n = 0;
     bool add_ass = true;
@@ -191,7 +210,8 @@ enum prompt_result prompt_from_messages(const struct json_node *body, char **tex
     *text = NULL;
     json_get_bool(body, "add_generation_prompt", &add_ass);
     *why = read_messages(json_get(body, "messages"), msg, owned, &n);
-    if (!*why && n >= 2 && strcmp(msg[n - 1].role, "assistant") == 0 && strcmp(msg[n - 2].role, "assistant") == 0)
+    if (!*why && n >= 2 && strcmp(msg[n - 1].role, "assistant") == 0 &&
+        strcmp(msg[n - 2].role, "assistant") == 0)
         *why = "Cannot have 2 or more assistant messages at the end of the list.";
     if (!*why)
         r = apply(msg, n, add_ass, text, len);

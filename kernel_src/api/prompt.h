@@ -12,10 +12,12 @@
 enum prompt_result { PROMPT_OK, PROMPT_BAD, PROMPT_NO_MEMORY, PROMPT_TOO_LONG };
 
 /* One prompt: a string, ids, a mixture, or {"prompt_string": …}. *n ids in *tokens. */
-enum prompt_result prompt_tokens(const struct json_node *prompt, bool add_special, bool parse_special, int32_t **tokens, int32_t *n);
+enum prompt_result prompt_tokens(const struct json_node *prompt, bool add_special,
+                                 bool parse_special, int32_t **tokens, int32_t *n);
 /* Does this JSON value hold several prompts rather than one? */
 bool prompt_is_list(const struct json_node *prompt);
 /* Chat messages to the model's prompt text. PROMPT_BAD: *why says what is wrong. */
-enum prompt_result prompt_from_messages(const struct json_node *body, char **text, size_t *len, const char **why);
+enum prompt_result prompt_from_messages(const struct json_node *body, char **text,
+                                        size_t *len, const char **why);
 /* Do we recognise the model's template? false: has answered 501. */
 bool prompt_has_template(struct http_conn *c);

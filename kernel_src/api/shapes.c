@@ -2,7 +2,8 @@
 
 /* ---- nbs/api/18_v1.ipynb § The answer's shapes ---- */
 
-/* shapes.c: see shapes.h. Field names and order of nesting are llama-server's (server-task). */
+/* shapes.c: see shapes.h. Field names and order of nesting are llama-server's
+ * (server-task). */
 #include "api/shapes.h"
 #include "base/memory.h"
 #include "base/string.h"
@@ -13,7 +14,8 @@ static double ms(uint64_t us) { return (double)us / 1e3; }
 
 static void put_timings(struct json_writer *w, const struct llm_task *t)
 {
-    uint64_t from = t->t_prompt_us ? t->t_prompt_us : t->t_end_us;      // it may have failed before
+    uint64_t from =
+        t->t_prompt_us ? t->t_prompt_us : t->t_end_us; // it may have failed before
     double prompt = ms(from - t->t_start_us), predicted = ms(t->t_end_us - from);
     int32_t n_prompt = t->n_prompt - t->n_cached, n = t->n_decoded;
     jw_key(w, "timings");
@@ -26,16 +28,19 @@ static void put_timings(struct json_writer *w, const struct llm_task *t)
     jw_kint(w, "predicted_n", n);
     jw_kdouble(w, "predicted_ms", predicted);
     jw_kdouble(w, "predicted_per_token_ms", n ? predicted / n : 0);
-    jw_kdouble(w, "predicted_per_second", n > 1 && predicted > 0 ? 1e3 * (n - 1) / predicted : 0);
+    jw_kdouble(w, "predicted_per_second",
+               n > 1 && predicted > 0 ? 1e3 * (n - 1) / predicted : 0);
     jw_end(w);
 }
 
-static void put_usage(struct json_writer *w, const struct completion *c, int32_t from, int32_t to)
+static void put_usage(struct json_writer *w, const struct completion *c, int32_t from,
+                      int32_t to)
 {
     int64_t prompt = 0, predicted = 0, cached = 0;
     for (int32_t i = from; i < to; i++) {
         predicted += c->t[i].task.n_decoded;
-        if (i % c->p.n == 0 || to - from == 1) {          // n answers to one prompt: it counts once
+        if (i % c->p.n == 0 ||
+            to - from == 1) { // n answers to one prompt: it counts once
             prompt += c->t[i].task.n_prompt;
             cached += c->t[i].task.n_cached;
         }
@@ -55,9 +60,13 @@ static void put_usage(struct json_writer *w, const struct completion *c, int32_t
     jw_end(w);
 }
 
-static const char *finish_reason(const struct llm_task *t) { return t->stop_type == LLM_STOP_LIMIT ? "length" : "stop"; }
+static const char *finish_reason(const struct llm_task *t)
+{
+    return t->stop_type == LLM_STOP_LIMIT ? "length" : "stop";
+}
 
-static void put_head(struct json_writer *w, const struct completion *c, const char *object)
+static void put_head(struct json_writer *w, const struct completion *c,
+                     const char *object)
 {
     jw_kcstr(w, "id", c->id);
     jw_kcstr(w, "object", object);
@@ -68,11 +77,14 @@ static void put_head(struct json_writer *w, const struct completion *c, const ch
 
 static const char *object_name(const struct completion *c, bool chunk)
 {
-    return c->shape == SHAPE_OAI ? "text_completion" : chunk ? "chat.completion.chunk" : "chat.completion";
+    return c->shape == SHAPE_OAI ? "text_completion"
+           : chunk               ? "chat.completion.chunk"
+                                 : "chat.completion";
 }
 
 /* {"index":…,"finish_reason":…, …: the caller adds the text and ends the object */
-static void begin_choice(struct json_writer *w, const struct completion_task *t, const char *reason)
+static void begin_choice(struct json_writer *w, const struct completion_task *t,
+                         const char *reason)
 {
     jw_object(w);
     if (reason)
@@ -82,7 +94,8 @@ static void begin_choice(struct json_writer *w, const struct completion_task *t,
     jw_kint(w, "index", t->index);
 }
 
-static void put_text_choice(struct json_writer *w, const struct completion_task *t, const char *text, size_t len, const char *reason)
+static void put_text_choice(struct json_writer *w, const struct completion_task *t,
+                            const char *text, size_t len, const char *reason)
 {
     begin_choice(w, t, reason);
     jw_kstr(w, "text", text, len);
@@ -103,7 +116,8 @@ static void put_message_choice(struct json_writer *w, const struct completion_ta
 
 static void put_prompt(struct json_writer *w, const struct llm_task *t)
 {
-    int32_t n = llama_detokenize(&kernel_llm.vocab, t->prompt, t->n_prompt, NULL, 0, false, true);
+    int32_t n =
+        llama_detokenize(&kernel_llm.vocab, t->prompt, t->n_prompt, NULL, 0, false, true);
     char *text = kmalloc((size_t)-n + 1);
     if (!text) {
         w->failed = true;
@@ -114,7 +128,8 @@ static void put_prompt(struct json_writer *w, const struct llm_task *t)
     kfree(text);
 }
 
-static void put_native(struct json_writer *w, const struct completion_task *ct, bool stream)
+static void put_native(struct json_writer *w, const struct completion_task *ct,
+                       bool stream)
 {
     static const char *const stop_types[] = { "none", "eos", "word", "limit", "none" };
     const struct llm_task *t = &ct->task;
@@ -145,7 +160,8 @@ static void put_native(struct json_writer *w, const struct completion_task *ct, 
 
 static void put_base64(struct json_writer *w, const uint8_t *b, size_t n)
 {
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    static const char digits[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     size_t len = (n + 2) / 3 * 4;
     char *out = kmalloc(len + 1), *o = out;
     if (!out) {
@@ -153,7 +169,8 @@ static void put_base64(struct json_writer *w, const uint8_t *b, size_t n)
         return;
     }
     for (size_t i = 0; i < n; i += 3, o += 4) {
-        uint32_t v = (uint32_t)b[i] << 16 | (i + 1 < n ? (uint32_t)b[i + 1] << 8 : 0) | (i + 2 < n ? b[i + 2] : 0);
+        uint32_t v = (uint32_t)b[i] << 16 | (i + 1 < n ? (uint32_t)b[i + 1] << 8 : 0) |
+                     (i + 2 < n ? b[i + 2] : 0);
         o[0] = digits[v >> 18];
         o[1] = digits[v >> 12 & 63];
         o[2] = i + 1 < n ? digits[v >> 6 & 63] : '=';
@@ -215,7 +232,8 @@ void shape_answer(struct json_writer *w, struct completion *c)
         if (c->shape == SHAPE_CHAT)
             put_message_choice(w, &c->t[i]);
         else
-            put_text_choice(w, &c->t[i], c->t[i].task.text.text, c->t[i].task.text.len, finish_reason(&c->t[i].task));
+            put_text_choice(w, &c->t[i], c->t[i].task.text.text, c->t[i].task.text.len,
+                            finish_reason(&c->t[i].task));
     jw_end(w);
     put_usage(w, c, 0, c->n_tasks);
     put_timings(w, &c->t[0].task);
@@ -223,7 +241,8 @@ void shape_answer(struct json_writer *w, struct completion *c)
 }
 
 /* A chat chunk's one choice; delta is what changed: the role, some text, or nothing. */
-static void put_delta(struct json_writer *w, const struct completion_task *t, bool role, const char *text, size_t len, const char *reason)
+static void put_delta(struct json_writer *w, const struct completion_task *t, bool role,
+                      const char *text, size_t len, const char *reason)
 {
     begin_choice(w, t, reason);
     jw_key(w, "delta");
@@ -260,7 +279,8 @@ void shape_role(struct json_writer *w, struct completion_task *t)
     jw_end(w);
 }
 
-void shape_chunk(struct json_writer *w, struct completion_task *t, const char *text, size_t len)
+void shape_chunk(struct json_writer *w, struct completion_task *t, const char *text,
+                 size_t len)
 {
     if (t->c->shape == SHAPE_NATIVE) {
         jw_object(w);

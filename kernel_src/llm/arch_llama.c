@@ -58,7 +58,7 @@ static void llama_build(struct llm_graph *g)
         ggml_format_name(v, "Vcur", il);
         cur = llm_build_attn(g, q, k, v, scale, il);        // [n_o, n_tokens]
 
-        if (il == hp->n_layer - 1) {                    // from here on only flagged tokens
+        if (il == hp->n_layer - 1) { // from here on only flagged tokens
             cur = llm_build_rows(g, cur);
             x = llm_build_rows(g, x);
         }

@@ -15,32 +15,87 @@ static const struct family {
     const char *start;                        // invites the assistant to speak
     bool trim;                                // white space round the content is dropped
 } families[] = {
-    { LLM_CHAT_TEMPLATE_CHATML, "chatml", {"<|im_start|>\1\n", "<|im_end|>\n"}, {"<|im_start|>\1\n", "<|im_end|>\n"},
-      {"<|im_start|>\1\n", "<|im_end|>\n"}, "<|im_start|>assistant\n", false },
-    { LLM_CHAT_TEMPLATE_LLAMA_3, "llama3", {"<|start_header_id|>\1<|end_header_id|>\n\n", "<|eot_id|>"},
-      {"<|start_header_id|>\1<|end_header_id|>\n\n", "<|eot_id|>"}, {"<|start_header_id|>\1<|end_header_id|>\n\n", "<|eot_id|>"},
-      "<|start_header_id|>assistant<|end_header_id|>\n\n", true },
-    { LLM_CHAT_TEMPLATE_PHI_3, "phi3", {"<|\1|>\n", "<|end|>\n"}, {"<|\1|>\n", "<|end|>\n"}, {"<|\1|>\n", "<|end|>\n"},
-      "<|assistant|>\n", false },
-    { LLM_CHAT_TEMPLATE_PHI_4, "phi4", {"<|im_start|>\1<|im_sep|>", "<|im_end|>"}, {"<|im_start|>\1<|im_sep|>", "<|im_end|>"},
-      {"<|im_start|>\1<|im_sep|>", "<|im_end|>"}, "<|im_start|>assistant<|im_sep|>", false },
-    { LLM_CHAT_TEMPLATE_ZEPHYR, "zephyr", {"<|\1|>\n", "<|endoftext|>\n"}, {"<|\1|>\n", "<|endoftext|>\n"},
-      {"<|\1|>\n", "<|endoftext|>\n"}, "<|assistant|>\n", false },
-    { LLM_CHAT_TEMPLATE_VICUNA, "vicuna", {"", "\n\n"}, {"USER: ", "\n"}, {"ASSISTANT: ", "</s>\n"}, "ASSISTANT:", false },
-    { LLM_CHAT_TEMPLATE_DEEPSEEK, "deepseek3", {"", "\n\n"}, {"<｜User｜>", ""}, {"<｜Assistant｜>", "<｜end▁of▁sentence｜>"},
-      "<｜Assistant｜>", false },
-    { LLM_CHAT_TEMPLATE_COMMAND_R, "command-r", {"<|START_OF_TURN_TOKEN|><|SYSTEM_TOKEN|>", "<|END_OF_TURN_TOKEN|>"},
-      {"<|START_OF_TURN_TOKEN|><|USER_TOKEN|>", "<|END_OF_TURN_TOKEN|>"},
-      {"<|START_OF_TURN_TOKEN|><|CHATBOT_TOKEN|>", "<|END_OF_TURN_TOKEN|>"}, "<|START_OF_TURN_TOKEN|><|CHATBOT_TOKEN|>", true },
-    { LLM_CHAT_TEMPLATE_GRANITE, "granite", {"<|start_of_role|>\1<|end_of_role|>", "<|end_of_text|>\n"},
-      {"<|start_of_role|>\1<|end_of_role|>", "<|end_of_text|>\n"}, {"<|start_of_role|>\1<|end_of_role|>", "<|end_of_text|>\n"},
-      "<|start_of_role|>assistant<|end_of_role|>", false },
-    { LLM_CHAT_TEMPLATE_GEMMA, "gemma", {0}, {0}, {0}, "<start_of_turn>model\n", true },
-    { LLM_CHAT_TEMPLATE_LLAMA_2, "llama2", {0}, {0}, {0}, "", true },
-    { LLM_CHAT_TEMPLATE_LLAMA_2_SYS, "llama2-sys", {0}, {0}, {0}, "", true },
-    { LLM_CHAT_TEMPLATE_MISTRAL_V1, "mistral-v1", {0}, {0}, {0}, "", false },
-    { LLM_CHAT_TEMPLATE_MISTRAL_V3, "mistral-v3", {0}, {0}, {0}, "", false },
-    { LLM_CHAT_TEMPLATE_MISTRAL_V7, "mistral-v7", {"[SYSTEM_PROMPT] ", "[/SYSTEM_PROMPT]"}, {"[INST] ", "[/INST]"}, {" ", "</s>"}, "", false },
+    { LLM_CHAT_TEMPLATE_CHATML,
+      "chatml",
+      { "<|im_start|>\1\n", "<|im_end|>\n" },
+      { "<|im_start|>\1\n", "<|im_end|>\n" },
+      { "<|im_start|>\1\n", "<|im_end|>\n" },
+      "<|im_start|>assistant\n",
+      false },
+    { LLM_CHAT_TEMPLATE_LLAMA_3,
+      "llama3",
+      { "<|start_header_id|>\1<|end_header_id|>\n\n", "<|eot_id|>" },
+      { "<|start_header_id|>\1<|end_header_id|>\n\n", "<|eot_id|>" },
+      { "<|start_header_id|>\1<|end_header_id|>\n\n", "<|eot_id|>" },
+      "<|start_header_id|>assistant<|end_header_id|>\n\n",
+      true },
+    { LLM_CHAT_TEMPLATE_PHI_3,
+      "phi3",
+      { "<|\1|>\n", "<|end|>\n" },
+      { "<|\1|>\n", "<|end|>\n" },
+      { "<|\1|>\n", "<|end|>\n" },
+      "<|assistant|>\n",
+      false },
+    { LLM_CHAT_TEMPLATE_PHI_4,
+      "phi4",
+      { "<|im_start|>\1<|im_sep|>", "<|im_end|>" },
+      { "<|im_start|>\1<|im_sep|>", "<|im_end|>" },
+      { "<|im_start|>\1<|im_sep|>", "<|im_end|>" },
+      "<|im_start|>assistant<|im_sep|>",
+      false },
+    { LLM_CHAT_TEMPLATE_ZEPHYR,
+      "zephyr",
+      { "<|\1|>\n", "<|endoftext|>\n" },
+      { "<|\1|>\n", "<|endoftext|>\n" },
+      { "<|\1|>\n", "<|endoftext|>\n" },
+      "<|assistant|>\n",
+      false },
+    { LLM_CHAT_TEMPLATE_VICUNA,
+      "vicuna",
+      { "", "\n\n" },
+      { "USER: ", "\n" },
+      { "ASSISTANT: ", "</s>\n" },
+      "ASSISTANT:",
+      false },
+    { LLM_CHAT_TEMPLATE_DEEPSEEK,
+      "deepseek3",
+      { "", "\n\n" },
+      { "<｜User｜>", "" },
+      { "<｜Assistant｜>", "<｜end▁of▁sentence｜>" },
+      "<｜Assistant｜>",
+      false },
+    { LLM_CHAT_TEMPLATE_COMMAND_R,
+      "command-r",
+      { "<|START_OF_TURN_TOKEN|><|SYSTEM_TOKEN|>", "<|END_OF_TURN_TOKEN|>" },
+      { "<|START_OF_TURN_TOKEN|><|USER_TOKEN|>", "<|END_OF_TURN_TOKEN|>" },
+      { "<|START_OF_TURN_TOKEN|><|CHATBOT_TOKEN|>", "<|END_OF_TURN_TOKEN|>" },
+      "<|START_OF_TURN_TOKEN|><|CHATBOT_TOKEN|>",
+      true },
+    { LLM_CHAT_TEMPLATE_GRANITE,
+      "granite",
+      { "<|start_of_role|>\1<|end_of_role|>", "<|end_of_text|>\n" },
+      { "<|start_of_role|>\1<|end_of_role|>", "<|end_of_text|>\n" },
+      { "<|start_of_role|>\1<|end_of_role|>", "<|end_of_text|>\n" },
+      "<|start_of_role|>assistant<|end_of_role|>",
+      false },
+    { LLM_CHAT_TEMPLATE_GEMMA,
+      "gemma",
+      { 0 },
+      { 0 },
+      { 0 },
+      "<start_of_turn>model\n",
+      true },
+    { LLM_CHAT_TEMPLATE_LLAMA_2, "llama2", { 0 }, { 0 }, { 0 }, "", true },
+    { LLM_CHAT_TEMPLATE_LLAMA_2_SYS, "llama2-sys", { 0 }, { 0 }, { 0 }, "", true },
+    { LLM_CHAT_TEMPLATE_MISTRAL_V1, "mistral-v1", { 0 }, { 0 }, { 0 }, "", false },
+    { LLM_CHAT_TEMPLATE_MISTRAL_V3, "mistral-v3", { 0 }, { 0 }, { 0 }, "", false },
+    { LLM_CHAT_TEMPLATE_MISTRAL_V7,
+      "mistral-v7",
+      { "[SYSTEM_PROMPT] ", "[/SYSTEM_PROMPT]" },
+      { "[INST] ", "[/INST]" },
+      { " ", "</s>" },
+      "",
+      false },
 };
 
 static const struct family *family_of(enum llm_chat_template t)
@@ -134,12 +189,15 @@ static void put_gemma(struct out *o, const struct llama_chat_message *m, size_t 
     }
 }
 
-static void put_turns(struct out *o, enum llm_chat_template t, const struct llama_chat_message *m, size_t n)
+static void put_turns(struct out *o, enum llm_chat_template t,
+                      const struct llama_chat_message *m, size_t n)
 {
-    bool llama = t == LLM_CHAT_TEMPLATE_LLAMA_2 || t == LLM_CHAT_TEMPLATE_LLAMA_2_SYS, open = false;
+    bool llama = t == LLM_CHAT_TEMPLATE_LLAMA_2 || t == LLM_CHAT_TEMPLATE_LLAMA_2_SYS,
+         open = false;
     bool v1 = t == LLM_CHAT_TEMPLATE_MISTRAL_V1;
     for (size_t i = 0; i < n; i++) {
-        bool system = strcmp(m[i].role, "system") == 0, user = strcmp(m[i].role, "user") == 0;
+        bool system = strcmp(m[i].role, "system") == 0,
+             user = strcmp(m[i].role, "user") == 0;
         if (!open && (system || user))
             put(o, v1 ? " [INST] " : llama && i ? "<s>[INST] " : "[INST] ");
         open = system || user;
@@ -162,8 +220,9 @@ static void put_turns(struct out *o, enum llm_chat_template t, const struct llam
     }
 }
 
-size_t llama_chat_apply_template(enum llm_chat_template t, const struct llama_chat_message *msgs,
-                                 size_t n_msgs, bool add_ass, char *buf, size_t cap)
+size_t llama_chat_apply_template(enum llm_chat_template t,
+                                 const struct llama_chat_message *msgs, size_t n_msgs,
+                                 bool add_ass, char *buf, size_t cap)
 {
     struct out o = { buf, cap, 0 };
     const struct family *f = family_of(t);
@@ -176,7 +235,9 @@ size_t llama_chat_apply_template(enum llm_chat_template t, const struct llama_ch
     } else {
         for (size_t i = 0; i < n_msgs; i++) {
             const struct wrap *w = strcmp(msgs[i].role, "system") == 0 ? &f->system
-                                 : strcmp(msgs[i].role, "assistant") == 0 ? &f->assistant : &f->user;
+                                   : strcmp(msgs[i].role, "assistant") == 0
+                                       ? &f->assistant
+                                       : &f->user;
             put_wrap(&o, w->before, msgs[i].role);
             put_content(&o, msgs[i].content, f->trim);
             put_wrap(&o, w->after, msgs[i].role);

@@ -2,9 +2,9 @@
 
 /* ---- nbs/llm/16_llm.ipynb § Which slot? ---- */
 
-/* llm.c: see llm.h. One call of llm_step: give waiting tasks to idle slots, put together a
- * batch from all busy slots, decode it, then sample and report slot by slot. A callback may
- * submit and cancel tasks, so after each one we look at the slot again. */
+/* llm.c: see llm.h. One call of llm_step: give waiting tasks to idle slots, put together
+ * a batch from all busy slots, decode it, then sample and report slot by slot. A callback
+ * may submit and cancel tasks, so after each one we look at the slot again. */
 #include "base/memory.h"
 #include "base/stdio.h"
 #include "base/string.h"
@@ -55,7 +55,8 @@ static void slot_start(struct llm *l, struct llm_slot *s, struct llm_task *t)
     t->n_cached = t->n_past = keep;
     t->t_start_us = l->now_us();
     l->entropy = l->entropy * 1664525u + 1013904223u + (uint32_t)t->t_start_us;
-    llama_sampler_init(&s->sampler, &t->sampling, l->model->hparams.n_vocab, l->cand, l->entropy);
+    llama_sampler_init(&s->sampler, &t->sampling, l->model->hparams.n_vocab, l->cand,
+                       l->entropy);
     for (int32_t i = 0; !t->embedding && i < t->n_prompt; i++)
         llama_sampler_accept(&s->sampler, t->prompt[i]);
     l->stats.n_cached_tokens += (uint64_t)keep;
@@ -88,7 +89,8 @@ enum llm_submit_result llm_submit(struct llm *l, struct llm_task *t)
 {
     if (!l->model)
         return LLM_NO_MODEL;
-    if (t->embedding && (!l->params.embeddings || llama_pooling_type(l->ctx) == LLAMA_POOLING_TYPE_NONE))
+    if (t->embedding &&
+        (!l->params.embeddings || llama_pooling_type(l->ctx) == LLAMA_POOLING_TYPE_NONE))
         return LLM_NO_EMBEDDINGS;
     if (t->n_prompt < 1)
         return LLM_PROMPT_EMPTY;
@@ -154,7 +156,8 @@ struct step {
     int8_t out[LLM_BATCH_MAX];
 };
 
-static void step_add(struct step *b, struct llm_slot *s, int32_t seq, int32_t token, int8_t out)
+static void step_add(struct step *b, struct llm_slot *s, int32_t seq, int32_t token,
+                     int8_t out)
 {
     b->token[b->n] = token;
     b->pos[b->n] = s->n_past;
@@ -163,7 +166,10 @@ static void step_add(struct step *b, struct llm_slot *s, int32_t seq, int32_t to
     s->tokens[s->n_past++] = token;
 }
 
-static bool generating(const struct llm_slot *s) { return s->task && s->n_prompt_done == s->task->n_prompt; }
+static bool generating(const struct llm_slot *s)
+{
+    return s->task && s->n_prompt_done == s->task->n_prompt;
+}
 
 static void step_collect(struct llm *l, struct step *b)
 {
@@ -183,7 +189,9 @@ static void step_collect(struct llm *l, struct step *b)
             bool last = s->n_prompt_done + 1 == s->task->n_prompt;
             s->i_batch = b->n;
             step_add(b, s, i, s->task->prompt[s->n_prompt_done++],
-                     s->task->embedding ? LLAMA_OUTPUT_EMBD : last ? LLAMA_OUTPUT_LOGITS : 0);
+                     s->task->embedding ? LLAMA_OUTPUT_EMBD
+                     : last             ? LLAMA_OUTPUT_LOGITS
+                                        : 0);
         }
     }
 }
@@ -232,7 +240,8 @@ static void slot_token(struct llm *l, struct llm_slot *s, int32_t token)
     size_t len;
     int word = 0;
     enum llm_stop_type stop = LLM_STOP_NONE;
-    switch (text_stream_add(&t->text, l->piece, (size_t)n, t->stop, t->n_stop, &text, &len, &word)) {
+    switch (text_stream_add(&t->text, l->piece, (size_t)n, t->stop, t->n_stop, &text,
+                            &len, &word)) {
     case TEXT_NO_MEMORY:
         t->error = "out of memory for the generated text";
         slot_finish(l, s, LLM_STOP_ERROR);
@@ -286,7 +295,9 @@ static void step_failed(struct llm *l, int result)
         struct llm_slot *s = &l->slot[i];
         if (!s->task)
             continue;
-        s->task->error = result == LLAMA_DECODE_NO_SPACE ? "context size has been exceeded" : "the batch could not be decoded";
+        s->task->error = result == LLAMA_DECODE_NO_SPACE
+                             ? "context size has been exceeded"
+                             : "the batch could not be decoded";
         llama_kv_seq_rm(l->ctx, i, -1, -1);
         s->n_past = 0;
         slot_finish(l, s, LLM_STOP_ERROR);
@@ -319,19 +330,24 @@ bool llm_step(struct llm *l)
 
 /* ---- nbs/llm/16_llm.ipynb § Loading ---- */
 
-static bool make_context(struct llm *l, int32_t n_ctx, struct arena *region, char *err, size_t err_cap)
+static bool make_context(struct llm *l, int32_t n_ctx, struct arena *region, char *err,
+                         size_t err_cap)
 {
     size_t mark = region->used;
     struct llama_context_params p = {
-        .n_ctx = n_ctx * l->n_slots, .n_batch = l->params.n_batch, .n_seq_max = l->n_slots,
-        .embeddings = l->params.embeddings, .pooling = l->params.pooling,
+        .n_ctx = n_ctx * l->n_slots,
+        .n_batch = l->params.n_batch,
+        .n_seq_max = l->n_slots,
+        .embeddings = l->params.embeddings,
+        .pooling = l->params.pooling,
     };
     l->ctx = llama_init_from_model(l->model, p, region, err, err_cap);
     for (int32_t i = 0; l->ctx && i < l->n_slots; i++) {
         l->slot[i] = (struct llm_slot){ .i_batch = -1 };
         l->slot[i].tokens = arena_alloc(region, (size_t)n_ctx * sizeof(int32_t), 16);
         if (!l->slot[i].tokens) {
-            snprintf(err, err_cap, "no memory for the token lists of %d slots", (int)l->n_slots);
+            snprintf(err, err_cap, "no memory for the token lists of %d slots",
+                     (int)l->n_slots);
             l->ctx = NULL;
         }
     }
@@ -376,16 +392,20 @@ bool llm_load(struct llm *l, const void *data, size_t size, const struct llm_par
     l->now_us = now_us;
     l->n_slots = p->n_parallel ? p->n_parallel : 4;
     l->params.n_batch = p->n_batch ? p->n_batch : 64;
-    if (l->n_slots < 1 || l->n_slots > LLM_SLOTS_MAX || l->params.n_batch < l->n_slots || l->params.n_batch > LLM_BATCH_MAX) {
-        snprintf(err, err_cap, "parallel must be 1..%d and batch_size parallel..%d", LLM_SLOTS_MAX, LLM_BATCH_MAX);
+    if (l->n_slots < 1 || l->n_slots > LLM_SLOTS_MAX || l->params.n_batch < l->n_slots ||
+        l->params.n_batch > LLM_BATCH_MAX) {
+        snprintf(err, err_cap, "parallel must be 1..%d and batch_size parallel..%d",
+                 LLM_SLOTS_MAX, LLM_BATCH_MAX);
         return false;
     }
     struct llama_model *m;
-    if (gguf_open(&l->gguf, data, size, err, err_cap) != GGUF_OK || !(m = llama_model_load(&l->gguf, region, err, err_cap)) ||
+    if (gguf_open(&l->gguf, data, size, err, err_cap) != GGUF_OK ||
+        !(m = llama_model_load(&l->gguf, region, err, err_cap)) ||
         !llama_vocab_load(&l->vocab, &l->gguf, region, err, err_cap))
         return false;
     if (llama_vocab_n_tokens(&l->vocab) != m->hparams.n_vocab) {
-        snprintf(err, err_cap, "the vocabulary has %d tokens, the embedding matrix %d rows",
+        snprintf(err, err_cap,
+                 "the vocabulary has %d tokens, the embedding matrix %d rows",
                  (int)llama_vocab_n_tokens(&l->vocab), (int)m->hparams.n_vocab);
         return false;
     }
@@ -393,10 +413,12 @@ bool llm_load(struct llm *l, const void *data, size_t size, const struct llm_par
     bool ok = prepare_vocab(l, region);
     if (!ok)
         snprintf(err, err_cap, "no memory for the sampler's scratch");
-    int32_t n_ctx = p->n_ctx ? p->n_ctx : m->hparams.n_ctx_train, most = LLAMA_CELLS_MAX / l->n_slots;
+    int32_t n_ctx = p->n_ctx ? p->n_ctx : m->hparams.n_ctx_train,
+            most = LLAMA_CELLS_MAX / l->n_slots;
     if (!p->n_ctx && n_ctx > most)                       // a file may claim 2^31 tokens
         n_ctx = most;
-    while (ok && !(ok = make_context(l, n_ctx, region, err, err_cap)) && !p->n_ctx && n_ctx > 64) {
+    while (ok && !(ok = make_context(l, n_ctx, region, err, err_cap)) && !p->n_ctx &&
+           n_ctx > 64) {
         n_ctx /= 2;
         ok = true;
     }

@@ -4,12 +4,14 @@
 
 /* llm.h: many conversations, one model.
  *
- * A task is one request: a prompt and how to go on from it. A slot is a place where a task
- * runs; it owns one sequence of the KV cache and remembers its tokens, so that a later task
- * with the same beginning starts behind it. llm_step() advances every busy slot at once, in
- * one batch. Nothing here blocks, and a task gets the same tokens whoever else is running.
- * Called by api/ (submit, cancel) and by the kernel's main loop (step). */
-// twin: llm.c stream.c model.c kv.c ggml.c ggml-cpu.c quants.c cpu.c ggml-type.c gguf.c tokenizer.c sampler.c
+ * A task is one request: a prompt and how to go on from it. A slot is a place where a
+ * task runs; it owns one sequence of the KV cache and remembers its tokens, so that a
+ * later task with the same beginning starts behind it. llm_step() advances every busy
+ * slot at once, in one batch. Nothing here blocks, and a task gets the same tokens
+ * whoever else is running. Called by api/ (submit, cancel) and by the kernel's main loop
+ * (step). */
+// twin: llm.c stream.c model.c kv.c ggml.c ggml-cpu.c quants.c cpu.c ggml-type.c gguf.c
+// tokenizer.c sampler.c
 #pragma once
 #include "llm/model.h"
 #include "llm/sampler.h"
@@ -23,23 +25,29 @@
 
 enum llm_submit_result {
     LLM_SUBMITTED,
-    LLM_QUEUE_FULL,               // LLM_QUEUE_MAX tasks are waiting: 503
-    LLM_PROMPT_EMPTY,             // 400
-    LLM_PROMPT_TOO_LONG,          // does not leave room for one token in a slot's context: 400
-    LLM_BAD_TOKEN,                // a token id outside the vocabulary: 400
-    LLM_NO_MODEL,                 // nothing is loaded: 503
-    LLM_NO_EMBEDDINGS,            // the context was made without them, or pooling is none: 501/400
+    LLM_QUEUE_FULL,      // LLM_QUEUE_MAX tasks are waiting: 503
+    LLM_PROMPT_EMPTY,    // 400
+    LLM_PROMPT_TOO_LONG, // does not leave room for one token in a slot's context: 400
+    LLM_BAD_TOKEN,       // a token id outside the vocabulary: 400
+    LLM_NO_MODEL,        // nothing is loaded: 503
+    LLM_NO_EMBEDDINGS,   // the context was made without them, or pooling is none: 501/400
 };
 
-enum llm_stop_type { LLM_STOP_NONE, LLM_STOP_EOS, LLM_STOP_WORD, LLM_STOP_LIMIT, LLM_STOP_ERROR };
+enum llm_stop_type {
+    LLM_STOP_NONE,
+    LLM_STOP_EOS,
+    LLM_STOP_WORD,
+    LLM_STOP_LIMIT,
+    LLM_STOP_ERROR
+};
 
 struct llm_task;
 struct llm_callbacks {
-    /* New text that is safe to send: whole UTF-8 characters, no beginning of a stop string.
-     * Called once per token; `len` may be 0 when the text is held back. */
+    /* New text that is safe to send: whole UTF-8 characters, no beginning of a stop
+     * string. Called once per token; `len` may be 0 when the text is held back. */
     void (*on_token)(struct llm_task *t, int32_t token, const char *text, size_t len);
-    /* The task has ended (t->stop_type says how) and is out of its slot. Called exactly once,
-     * except after llm_cancel. The callback may free the task. */
+    /* The task has ended (t->stop_type says how) and is out of its slot. Called exactly
+     * once, except after llm_cancel. The callback may free the task. */
     void (*on_done)(struct llm_task *t);
 };
 
@@ -49,7 +57,7 @@ struct llm_task {
     const int32_t *prompt;
     int32_t n_prompt;
     bool embedding;                        // pool the prompt; no text
-    int32_t n_predict;                     // tokens to generate; -1: until the context is full
+    int32_t n_predict; // tokens to generate; -1: until the context is full
     int32_t id_slot;                       // this slot; -1: any
     bool cache_prompt;                     // may start behind a common prefix
     bool ignore_eos;
@@ -70,7 +78,7 @@ struct llm_task {
     const char *error;                     // with LLM_STOP_ERROR
     bool truncated, has_new_line;
     struct text_stream text;               // all text so far
-    const float *embedding_out;            // (n_embd), during on_done of an embedding task
+    const float *embedding_out; // (n_embd), during on_done of an embedding task
     uint64_t t_start_us, t_prompt_us, t_end_us;   // taken up, prompt evaluated, ended
     struct llm_task *next;                 // the queue's
 };
@@ -81,7 +89,7 @@ struct llm_slot {
     int32_t n_past;                        // … and how many
     int32_t n_prompt_done;                 // prompt tokens in the cache
     int32_t sampled;                       // last sampled token, not yet in the cache
-    int32_t i_batch;                       // where its logits are in the current batch; -1
+    int32_t i_batch; // where its logits are in the current batch; -1
     uint64_t last_used_us;
     struct llama_sampler sampler;
 };
@@ -93,7 +101,7 @@ struct llm_stats {                         // since boot
 };
 
 struct llm_params {
-    int32_t n_ctx;                         // of each slot; 0: the model's, as far as memory goes
+    int32_t n_ctx; // of each slot; 0: the model's, as far as memory goes
     int32_t n_parallel, n_batch;           // 0: 4 and 64
     bool embeddings;
     enum llama_pooling_type pooling;
@@ -118,12 +126,14 @@ struct llm {
     const char *chat_template;             // from the GGUF, NUL-terminated copy, or NULL
 };
 
-/* Open the GGUF at `data`, make model, context and slots in `region`. false: err says why. */
+/* Open the GGUF at `data`, make model, context and slots in `region`. false: err says
+ * why. */
 bool llm_load(struct llm *l, const void *data, size_t size, const struct llm_params *p,
               struct arena *region, uint64_t (*now_us)(void), char *err, size_t err_cap);
 
 enum llm_submit_result llm_submit(struct llm *l, struct llm_task *t);
-void llm_cancel(struct llm *l, struct llm_task *t);   // no callback follows; the task is yours again
+void llm_cancel(struct llm *l,
+                struct llm_task *t); // no callback follows; the task is yours again
 bool llm_step(struct llm *l);                         // false: nothing to do
 int32_t llm_n_busy(const struct llm *l);
 

@@ -2,7 +2,8 @@
 
 /* ---- nbs/llm/16_llm.ipynb § At boot ---- */
 
-/* llm_edge.c: the kernel's one engine. Loads the model at boot, steps it from the main loop. */
+/* llm_edge.c: the kernel's one engine. Loads the model at boot, steps it from the main
+ * loop. */
 #include "base/bootinfo.h"
 #include "base/config.h"
 #include "base/kernel.h"
@@ -22,7 +23,8 @@ CONFIG_KEY(pooling, "mean, cls, last or none (default: the model's, else mean)")
 struct llm kernel_llm;
 const char *llm_load_error;
 static char load_error[256];
-extern const uint8_t baked_model_start[] __attribute__((weak)), baked_model_end[] __attribute__((weak));
+extern const uint8_t baked_model_start[] __attribute__((weak)),
+    baked_model_end[] __attribute__((weak));
 
 static bool find_model(const uint8_t **data, size_t *size)
 {
@@ -57,8 +59,10 @@ static bool read_params(struct llm_params *p)
     static const char *const pooling[] = { "none", "mean", "cls", "last" };
     int32_t embeddings = 1;
     *p = (struct llm_params){ .pooling = LLAMA_POOLING_TYPE_UNSPECIFIED };
-    bool ok = config_count("ctx_size", &p->n_ctx) && config_count("parallel", &p->n_parallel) &&
-              config_count("batch_size", &p->n_batch) && config_count("embeddings", &embeddings);
+    bool ok = config_count("ctx_size", &p->n_ctx) &&
+              config_count("parallel", &p->n_parallel) &&
+              config_count("batch_size", &p->n_batch) &&
+              config_count("embeddings", &embeddings);
     p->embeddings = embeddings != 0;
     const char *name = config_get("pooling");
     for (int i = 0; name && i < 4; i++)
@@ -79,20 +83,24 @@ void llm_init(void)
     uint64_t t0 = time_us();
     llm_load_error = load_error;
     if (!find_model(&data, &size)) {
-        snprintf(load_error, sizeof load_error, "no model: give a GGUF as Multiboot module, or bake one into the ELF");
+        snprintf(load_error, sizeof load_error,
+                 "no model: give a GGUF as Multiboot module, or bake one into the ELF");
     } else if (!read_params(&p)) {
-        snprintf(load_error, sizeof load_error, "the configuration was refused: see the boot log");
-    } else if (llm_load(&kernel_llm, data, size, &p, model_region(), time_us, load_error, sizeof load_error)) {
+        snprintf(load_error, sizeof load_error,
+                 "the configuration was refused: see the boot log");
+    } else if (llm_load(&kernel_llm, data, size, &p, model_region(), time_us, load_error,
+                        sizeof load_error)) {
         const struct llama_model *m = kernel_llm.model;
         uint32_t types = 1u << GGML_TYPE_F32;
         struct gguf_tensor t;
         for (int i = 0; gguf_tensor_at(&kernel_llm.gguf, i, &t); i++)
             types |= (uint32_t)t.type < 32 ? 1u << t.type : 0;
-        quants_boot(types);                              // chapter 11: measure the dot products, keep the fastest
+        quants_boot(types); // chapter 11: measure the dot products, keep the fastest
         kernel_llm.entropy = (uint32_t)__builtin_ia32_rdtsc() ^ (uint32_t)time_unix();
         llm_load_error = NULL;
-        kprintf("[llm] %s %s, ctx %d, %d slots, ready in %u ms\n", m->name[0] ? m->name : "(unnamed)", m->desc,
-                (int)kernel_llm.n_ctx_slot, (int)kernel_llm.n_slots, (unsigned)((time_us() - t0) / 1000));
+        kprintf("[llm] %s %s, ctx %d, %d slots, ready in %u ms\n",
+                m->name[0] ? m->name : "(unnamed)", m->desc, (int)kernel_llm.n_ctx_slot,
+                (int)kernel_llm.n_slots, (unsigned)((time_us() - t0) / 1000));
     }
     if (llm_load_error)
         kprintf("[llm] %s\n", llm_load_error);

@@ -765,7 +765,7 @@ static void llm_pool(struct llama_context *c)
 int llama_decode(struct llama_context *c, const struct llama_batch *b)
 {
     int32_t n_logits = 0;
-    c->n_tokens = 0;                                   // outputs of the last batch are gone
+    c->n_tokens = 0; // outputs of the last batch are gone
     if (b->n_tokens < 1 || b->n_tokens > c->p.n_batch)
         return LLAMA_DECODE_BAD_BATCH;
     int32_t n_rows = llm_assign_rows(c, b, &n_logits);

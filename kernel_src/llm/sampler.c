@@ -47,13 +47,18 @@ double mt19937_uniform(struct mt19937 *r)
 struct llama_sampler_params llama_sampler_default_params(void)
 {
     return (struct llama_sampler_params){
-        .seed = LLAMA_DEFAULT_SEED, .temp = 0.8f, .top_k = 40, .top_p = 0.95f, .min_p = 0.05f,
-        .repeat_penalty = 1.0f, .repeat_last_n = 64,
+        .seed = LLAMA_DEFAULT_SEED,
+        .temp = 0.8f,
+        .top_k = 40,
+        .top_p = 0.95f,
+        .min_p = 0.05f,
+        .repeat_penalty = 1.0f,
+        .repeat_last_n = 64,
     };
 }
 
-void llama_sampler_init(struct llama_sampler *s, const struct llama_sampler_params *p, int32_t n_vocab,
-                        struct llama_token_data *cand, uint32_t entropy)
+void llama_sampler_init(struct llama_sampler *s, const struct llama_sampler_params *p,
+                        int32_t n_vocab, struct llama_token_data *cand, uint32_t entropy)
 {
     s->params = *p;
     if (p->repeat_last_n < 0 || p->repeat_last_n > LLAMA_PENALTY_LAST_N_MAX)
@@ -75,13 +80,14 @@ void llama_sampler_accept(struct llama_sampler *s, int32_t token)
 static void apply_penalties(const struct llama_sampler *s, struct llama_token_data *c)
 {
     const struct llama_sampler_params *p = &s->params;
-    if (p->repeat_penalty == 1.0f && p->frequency_penalty == 0.0f && p->presence_penalty == 0.0f)
+    if (p->repeat_penalty == 1.0f && p->frequency_penalty == 0.0f &&
+        p->presence_penalty == 0.0f)
         return;
     int32_t n = s->n_prev < p->repeat_last_n ? s->n_prev : p->repeat_last_n;
     for (int32_t i = 0; i < n; i++) {
         int32_t token = s->prev[(s->n_prev - 1 - i) % LLAMA_PENALTY_LAST_N_MAX];
         if (token >= 0 && token < s->n_vocab)
-            c[token].p++;                              // not yet in use: counts the token's occurrences
+            c[token].p++; // not yet in use: counts the token's occurrences
     }
     for (int32_t i = 0; i < n; i++) {
         int32_t token = s->prev[(s->n_prev - 1 - i) % LLAMA_PENALTY_LAST_N_MAX];
@@ -111,7 +117,8 @@ static bool better(const struct llama_token_data *a, const struct llama_token_da
     return a->logit > b->logit || (a->logit == b->logit && a->id < b->id);
 }
 
-/* c[0, n) is a heap with the worst on top, except that c[i] may be too good for its place. */
+/* c[0, n) is a heap with the worst on top, except that c[i] may be too good for its
+ * place. */
 static void sift_down(struct llama_token_data *c, int32_t n, int32_t i)
 {
     struct llama_token_data x = c[i];
@@ -228,7 +235,7 @@ static int32_t draw(struct cands *c, struct mt19937 *rng)
     if (c->n == 1)
         return c->d[0].id;
     float m = max_logit(c);
-    if (m - m != 0)                        // infinite: a bias of 1e300, or a temperature of 1e-45
+    if (m - m != 0) // infinite: a bias of 1e300, or a temperature of 1e-45
         return argmax(c->d, c->n);
     double sum = 0, run = 0;
     for (int32_t i = 0; i < c->n; i++)

@@ -4,9 +4,9 @@
 
 /* sampler.h: choosing the next token from logits.
  *
- * Order and arithmetic follow llama.cpp's default chain, so that a seed gives the same text.
- * One sampler per slot; the candidate array is scratch and may be shared between slots.
- * No allocation. Pure. Called by llm.c. */
+ * Order and arithmetic follow llama.cpp's default chain, so that a seed gives the same
+ * text. One sampler per slot; the candidate array is scratch and may be shared between
+ * slots. No allocation. Pure. Called by llm.c. */
 // twin: sampler.c fmath.c
 #pragma once
 #include <stdbool.h>
@@ -31,7 +31,7 @@ struct llama_sampler_params {
     float top_p;                            // >= 1: off
     float min_p;                            // <= 0: off
     float repeat_penalty, frequency_penalty, presence_penalty;
-    int32_t repeat_last_n;                  // 0: off; -1: as far as LLAMA_PENALTY_LAST_N_MAX
+    int32_t repeat_last_n; // 0: off; -1: as far as LLAMA_PENALTY_LAST_N_MAX
     int32_t min_keep;
     int32_t n_logit_bias;
     const struct llama_logit_bias *logit_bias;
@@ -49,7 +49,7 @@ struct llama_sampler {
     int32_t n_prev, prev[LLAMA_PENALTY_LAST_N_MAX];   // the last tokens, a ring
 };
 
-void llama_sampler_init(struct llama_sampler *s, const struct llama_sampler_params *p, int32_t n_vocab,
-                        struct llama_token_data *cand, uint32_t entropy);
-void llama_sampler_accept(struct llama_sampler *s, int32_t token);      // prompt tokens too
+void llama_sampler_init(struct llama_sampler *s, const struct llama_sampler_params *p,
+                        int32_t n_vocab, struct llama_token_data *cand, uint32_t entropy);
+void llama_sampler_accept(struct llama_sampler *s, int32_t token); // prompt tokens too
 int32_t llama_sampler_sample(struct llama_sampler *s, const float *logits);

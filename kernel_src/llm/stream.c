@@ -20,7 +20,8 @@ size_t utf8_complete(const char *s, size_t len)
 }
 
 /* Offset of the first stop string at or after `from`, or len. */
-static size_t find_stop(const char *s, size_t len, size_t from, const char *const *stop, int n_stop, int *word)
+static size_t find_stop(const char *s, size_t len, size_t from, const char *const *stop,
+                        int n_stop, int *word)
 {
     size_t best = len;
     for (int i = 0; i < n_stop; i++) {
@@ -35,7 +36,8 @@ static size_t find_stop(const char *s, size_t len, size_t from, const char *cons
 }
 
 /* Does the text end in a proper beginning of a stop string? */
-static bool ends_in_partial(const char *s, size_t len, size_t from, const char *const *stop, int n_stop)
+static bool ends_in_partial(const char *s, size_t len, size_t from,
+                            const char *const *stop, int n_stop)
 {
     for (int i = 0; i < n_stop; i++) {
         size_t n = strlen(stop[i]);
@@ -67,8 +69,9 @@ static bool append(struct text_stream *s, const char *piece, size_t len)
     return true;
 }
 
-enum text_result text_stream_add(struct text_stream *s, const char *piece, size_t len, const char *const *stop, int n_stop,
-                                 const char **out, size_t *out_len, int *word)
+enum text_result text_stream_add(struct text_stream *s, const char *piece, size_t len,
+                                 const char *const *stop, int n_stop, const char **out,
+                                 size_t *out_len, int *word)
 {
     *out = "";
     *out_len = 0;

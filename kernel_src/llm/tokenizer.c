@@ -2,8 +2,9 @@
 
 /* ---- nbs/llm/14_tokenizer.ipynb § Finding a piece ---- */
 
-/* tokenizer.c: see tokenizer.h. Order of work: load and index the vocabulary; cut the text at
- * special tokens; merge the rest pair by pair, best score first; spell what is left in bytes. */
+/* tokenizer.c: see tokenizer.h. Order of work: load and index the vocabulary; cut the
+ * text at special tokens; merge the rest pair by pair, best score first; spell what is
+ * left in bytes. */
 #include "base/memory.h"
 #include "base/stdio.h"
 #include "base/string.h"
@@ -19,7 +20,8 @@ static uint32_t hash_of(const char *s, size_t len)
 
 llama_token llama_vocab_find(const struct llama_vocab *v, const char *text, size_t len)
 {
-    for (uint32_t i = hash_of(text, len) & (v->n_hash - 1); v->hash[i] >= 0; i = (i + 1) & (v->n_hash - 1)) {
+    for (uint32_t i = hash_of(text, len) & (v->n_hash - 1); v->hash[i] >= 0;
+         i = (i + 1) & (v->n_hash - 1)) {
         const struct llama_vocab_token *t = &v->token[v->hash[i]];
         if (t->len == len && memcmp(t->text, text, len) == 0)
             return v->hash[i];
@@ -50,7 +52,8 @@ static bool index_tokens(struct llama_vocab *v, struct arena *a)
 
 /* ---- nbs/llm/14_tokenizer.ipynb § Loading ---- */
 
-static llama_token special_id(const struct gguf *g, const char *key, llama_token otherwise, int32_t n)
+static llama_token special_id(const struct gguf *g, const char *key,
+                              llama_token otherwise, int32_t n)
 {
     int64_t id;
     if (!gguf_i64(g, key, &id))
@@ -60,8 +63,11 @@ static llama_token special_id(const struct gguf *g, const char *key, llama_token
 
 static void mark_ends(struct llama_vocab *v)
 {
-    static const char *const names[] = { "<|eot_id|>", "<|im_end|>", "<|end|>", "<|return|>", "<|call|>", "<end_of_turn>",
-        "<|endoftext|>", "<|eom_id|>", "<EOT>", "_<EOT>", "<|end_of_text|>", "<end_of_utterance>" };
+    static const char *const names[] = {
+        "<|eot_id|>", "<|im_end|>",    "<|end|>",         "<|return|>",
+        "<|call|>",   "<end_of_turn>", "<|endoftext|>",   "<|eom_id|>",
+        "<EOT>",      "_<EOT>",        "<|end_of_text|>", "<end_of_utterance>"
+    };
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         llama_token t = llama_vocab_find(v, names[i], strlen(names[i]));
         if (t == LLAMA_TOKEN_NULL)
@@ -76,12 +82,15 @@ static void mark_ends(struct llama_vocab *v)
         v->token[v->eot].eog = true;
 }
 
-/* Control, unknown and user-defined tokens, longest first: they are cut out of the text before the rest is merged. */
+/* Control, unknown and user-defined tokens, longest first: they are cut out of the text
+ * before the rest is merged. */
 static void collect_special(struct llama_vocab *v)
 {
     for (int32_t id = 0; id < v->n_tokens && v->n_special < LLAMA_SPECIAL_MAX; id++) {
         uint8_t type = v->token[id].type;
-        if (!v->token[id].len || (type != LLAMA_TOKEN_TYPE_CONTROL && type != LLAMA_TOKEN_TYPE_USER_DEFINED && type != LLAMA_TOKEN_TYPE_UNKNOWN))
+        if (!v->token[id].len ||
+            (type != LLAMA_TOKEN_TYPE_CONTROL && type != LLAMA_TOKEN_TYPE_USER_DEFINED &&
+             type != LLAMA_TOKEN_TYPE_UNKNOWN))
             continue;
         int32_t at = v->n_special++;
         for (; at > 0 && v->token[v->special[at - 1]].len < v->token[id].len; at--)
@@ -90,16 +99,22 @@ static void collect_special(struct llama_vocab *v)
     }
 }
 
-static bool read_tokens(struct llama_vocab *v, const struct gguf *g, struct arena *a, char *err, size_t err_cap)
+static bool read_tokens(struct llama_vocab *v, const struct gguf *g, struct arena *a,
+                        char *err, size_t err_cap)
 {
     struct gguf_array text, score, type;
-    if (!gguf_arr(g, "tokenizer.ggml.tokens", &text) || text.type != GGUF_TYPE_STRING || text.n == 0 || text.n > (1u << 24)) {
-        snprintf(err, err_cap, "tokenizer.ggml.tokens is missing or not a list of strings");
+    if (!gguf_arr(g, "tokenizer.ggml.tokens", &text) || text.type != GGUF_TYPE_STRING ||
+        text.n == 0 || text.n > (1u << 24)) {
+        snprintf(err, err_cap,
+                 "tokenizer.ggml.tokens is missing or not a list of strings");
         return false;
     }
-    bool has_score = gguf_arr(g, "tokenizer.ggml.scores", &score), has_type = gguf_arr(g, "tokenizer.ggml.token_type", &type);
+    bool has_score = gguf_arr(g, "tokenizer.ggml.scores", &score),
+         has_type = gguf_arr(g, "tokenizer.ggml.token_type", &type);
     if ((has_score && score.n != text.n) || (has_type && type.n != text.n)) {
-        snprintf(err, err_cap, "tokenizer.ggml.scores or token_type does not have one entry for each token");
+        snprintf(
+            err, err_cap,
+            "tokenizer.ggml.scores or token_type does not have one entry for each token");
         return false;
     }
     v->n_tokens = (int32_t)text.n;
@@ -115,22 +130,29 @@ static bool read_tokens(struct llama_vocab *v, const struct gguf *g, struct aren
             gguf_arr_f32(&score, (uint64_t)i, &t->score);
         if (has_type)
             gguf_arr_i64(&type, (uint64_t)i, &ty);
-        t->type = ty >= 0 && ty <= LLAMA_TOKEN_TYPE_BYTE ? (uint8_t)ty : LLAMA_TOKEN_TYPE_NORMAL;
+        t->type = ty >= 0 && ty <= LLAMA_TOKEN_TYPE_BYTE ? (uint8_t)ty
+                                                         : LLAMA_TOKEN_TYPE_NORMAL;
     }
     if (!v->token || !index_tokens(v, a)) {
-        snprintf(err, err_cap, "no memory for a vocabulary of %d tokens", (int)v->n_tokens);
+        snprintf(err, err_cap, "no memory for a vocabulary of %d tokens",
+                 (int)v->n_tokens);
         return false;
     }
     return true;
 }
 
-bool llama_vocab_load(struct llama_vocab *v, const struct gguf *g, struct arena *a, char *err, size_t err_cap)
+bool llama_vocab_load(struct llama_vocab *v, const struct gguf *g, struct arena *a,
+                      char *err, size_t err_cap)
 {
     memset(v, 0, sizeof *v);
     const char *model = "";
     size_t len = 0;
-    if (!gguf_str(g, "tokenizer.ggml.model", &model, &len) || !gguf_str_is(g, "tokenizer.ggml.model", "llama")) {
-        snprintf(err, err_cap, "tokenizer.ggml.model is \"%.*s\"; only \"llama\" (SentencePiece) is supported", (int)(len < 32 ? len : 32), model);
+    if (!gguf_str(g, "tokenizer.ggml.model", &model, &len) ||
+        !gguf_str_is(g, "tokenizer.ggml.model", "llama")) {
+        snprintf(err, err_cap,
+                 "tokenizer.ggml.model is \"%.*s\"; only \"llama\" (SentencePiece) is "
+                 "supported",
+                 (int)(len < 32 ? len : 32), model);
         return false;
     }
     if (!read_tokens(v, g, a, err, err_cap))
@@ -174,7 +196,8 @@ bool llama_vocab_is_control(const struct llama_vocab *v, llama_token id)
 
 /* ---- nbs/llm/14_tokenizer.ipynb § Merging ---- */
 
-/* One character, or what characters have merged into. len 0: swallowed by its left neighbour. */
+/* One character, or what characters have merged into. len 0: swallowed by its left
+ * neighbour. */
 struct symbol { int32_t prev, next; uint32_t at, len; };
 /* A candidate: symbols `left` and `right` would make a piece of `len` bytes. */
 struct bigram { int32_t left, right; float score; uint32_t len; };
@@ -233,7 +256,7 @@ static void merge_all(struct spm *s)
         struct bigram b = queue_pop(s);
         struct symbol *l = &s->sym[b.left], *r = &s->sym[b.right];
         if (!l->len || !r->len || l->len + r->len != b.len)
-            continue;                                   // one of them has merged meanwhile
+            continue; // one of them has merged meanwhile
         l->len += r->len;
         r->len = 0;
         l->next = r->next;
@@ -266,17 +289,23 @@ static void emit_symbol(const struct spm *s, const struct symbol *y, struct sink
     }
 }
 
-static uint32_t char_len(uint8_t lead) { return lead < 0xC0 ? 1 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4; }
+static uint32_t char_len(uint8_t lead)
+{
+    return lead < 0xC0 ? 1 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
+}
 
 /* Tokens of a text in which spaces are already written as U+2581. false: no memory. */
-static bool spm_tokenize(const struct llama_vocab *v, const char *text, uint32_t len, struct sink *o)
+static bool spm_tokenize(const struct llama_vocab *v, const char *text, uint32_t len,
+                         struct sink *o)
 {
     struct spm s = { .v = v, .text = text };
     size_t n_chars = 0;
     for (uint32_t at = 0; at < len; at += char_len((uint8_t)text[at]))
         n_chars++;
     s.sym = kmalloc(n_chars * sizeof *s.sym);
-    s.queue = kmalloc(2 * n_chars * sizeof *s.queue);   // one for each pair; a merge takes one off and offers two
+    s.queue = kmalloc(
+        2 * n_chars *
+        sizeof *s.queue); // one for each pair; a merge takes one off and offers two
     if (!s.sym || !s.queue) {
         kfree(s.sym);
         kfree(s.queue);
@@ -285,7 +314,8 @@ static bool spm_tokenize(const struct llama_vocab *v, const char *text, uint32_t
     for (uint32_t at = 0; at < len; s.n_sym++) {
         uint32_t n = char_len((uint8_t)text[at]);
         n = n < len - at ? n : len - at;
-        s.sym[s.n_sym] = (struct symbol){ s.n_sym - 1, at + n < len ? s.n_sym + 1 : -1, at, n };
+        s.sym[s.n_sym] =
+            (struct symbol){ s.n_sym - 1, at + n < len ? s.n_sym + 1 : -1, at, n };
         at += n;
     }
     merge_all(&s);
@@ -298,9 +328,11 @@ static bool spm_tokenize(const struct llama_vocab *v, const char *text, uint32_t
 
 #define SPECIAL_INSIDE 0xFFFF
 
-/* Marks the special tokens in text[0, len), longest first: mark[i] is 1 + the place in v->special
- * of the one that begins at byte i, SPECIAL_INSIDE in its further bytes, 0 in plain text. */
-static void mark_special(const struct llama_vocab *v, const char *text, int32_t len, bool parse_special, uint16_t *mark)
+/* Marks the special tokens in text[0, len), longest first: mark[i] is 1 + the place in
+ * v->special of the one that begins at byte i, SPECIAL_INSIDE in its further bytes, 0 in
+ * plain text. */
+static void mark_special(const struct llama_vocab *v, const char *text, int32_t len,
+                         bool parse_special, uint16_t *mark)
 {
     bool seen[256] = { false };
     memset(mark, 0, (size_t)len * sizeof *mark);
@@ -310,11 +342,14 @@ static void mark_special(const struct llama_vocab *v, const char *text, int32_t 
         const struct llama_vocab_token *t = &v->token[v->special[k]];
         int32_t n = (int32_t)t->len;
         char first = t->text[0], last = t->text[n - 1];
-        if ((!parse_special && t->type != LLAMA_TOKEN_TYPE_USER_DEFINED) || !seen[(uint8_t)first] || !seen[(uint8_t)last])
+        if ((!parse_special && t->type != LLAMA_TOKEN_TYPE_USER_DEFINED) ||
+            !seen[(uint8_t)first] || !seen[(uint8_t)last])
             continue;
         for (int32_t at = 0; n <= len - at; at++) {
-            if (text[at] != first || text[at + n - 1] != last || mark[at] || mark[at + n - 1] || memcmp(text + at, t->text, (size_t)n) != 0)
-                continue;                               // what is marked is at least as long: looking at both ends is enough
+            if (text[at] != first || text[at + n - 1] != last || mark[at] ||
+                mark[at + n - 1] || memcmp(text + at, t->text, (size_t)n) != 0)
+                continue; // what is marked is at least as long: looking at both ends is
+                          // enough
             for (int32_t i = 1; i < n; i++)
                 mark[at + i] = SPECIAL_INSIDE;
             mark[at] = (uint16_t)(k + 1);
@@ -323,7 +358,8 @@ static void mark_special(const struct llama_vocab *v, const char *text, int32_t 
     }
 }
 
-/* Escapes text[0, len) into buf, with a leading U+2581 if `prefix`; the length. buf has room for 3 * (len + 1). */
+/* Escapes text[0, len) into buf, with a leading U+2581 if `prefix`; the length. buf has
+ * room for 3 * (len + 1). */
 static uint32_t escape(const char *text, int32_t len, bool prefix, char *buf)
 {
     uint32_t n = 0;
@@ -337,8 +373,9 @@ static uint32_t escape(const char *text, int32_t len, bool prefix, char *buf)
     return n;
 }
 
-int32_t llama_tokenize(const struct llama_vocab *v, const char *text, int32_t len, llama_token *tokens, int32_t n_max,
-                       bool add_special, bool parse_special)
+int32_t llama_tokenize(const struct llama_vocab *v, const char *text, int32_t len,
+                       llama_token *tokens, int32_t n_max, bool add_special,
+                       bool parse_special)
 {
     if (len < 0 || len > LLAMA_TOKENIZE_MAX)
         return LLAMA_TOKENIZE_FAILED;
@@ -355,7 +392,8 @@ int32_t llama_tokenize(const struct llama_vocab *v, const char *text, int32_t le
         for (end = at; end < len && !mark[end]; end++)
             ;
         if (end > at) {
-            uint32_t n = escape(text + at, end - at, v->add_space_prefix && after_special, buf);
+            uint32_t n =
+                escape(text + at, end - at, v->add_space_prefix && after_special, buf);
             ok = spm_tokenize(v, buf, n, &o);
         } else {
             llama_token special = v->special[mark[at] - 1];
@@ -387,14 +425,16 @@ static void put_byte(struct bytes *o, char c)
     o->n++;
 }
 
-static void put_piece(const struct llama_vocab *v, llama_token id, struct bytes *o, bool special)
+static void put_piece(const struct llama_vocab *v, llama_token id, struct bytes *o,
+                      bool special)
 {
     const struct llama_vocab_token *t = &v->token[id];
     switch (t->type) {
     case LLAMA_TOKEN_TYPE_BYTE: {
         unsigned b = 0;
         for (uint32_t i = 3; i < 5 && t->len == 6; i++)
-            b = b * 16 + (unsigned)(t->text[i] <= '9' ? t->text[i] - '0' : (t->text[i] | 32) - 'a' + 10);
+            b = b * 16 + (unsigned)(t->text[i] <= '9' ? t->text[i] - '0'
+                                                      : (t->text[i] | 32) - 'a' + 10);
         put_byte(o, (char)b);
         return;
     }
@@ -418,7 +458,8 @@ static void put_piece(const struct llama_vocab *v, llama_token id, struct bytes 
     }
 }
 
-int32_t llama_token_to_piece(const struct llama_vocab *v, llama_token id, char *buf, int32_t cap, int32_t lstrip, bool special)
+int32_t llama_token_to_piece(const struct llama_vocab *v, llama_token id, char *buf,
+                             int32_t cap, int32_t lstrip, bool special)
 {
     struct bytes o = { buf, 0, cap, lstrip };
     if (id < 0 || id >= v->n_tokens)
@@ -427,13 +468,15 @@ int32_t llama_token_to_piece(const struct llama_vocab *v, llama_token id, char *
     return o.n > cap ? -o.n : o.n;
 }
 
-int32_t llama_detokenize(const struct llama_vocab *v, const llama_token *tokens, int32_t n, char *buf, int32_t cap,
-                         bool remove_special, bool unparse_special)
+int32_t llama_detokenize(const struct llama_vocab *v, const llama_token *tokens,
+                         int32_t n, char *buf, int32_t cap, bool remove_special,
+                         bool unparse_special)
 {
     struct bytes o = { buf, 0, cap, 0 };
     bool strip = v->add_space_prefix;
     for (int32_t i = 0; i < n; i++) {
-        if (remove_special && ((i == 0 && v->add_bos && tokens[i] == v->bos) || (i == n - 1 && v->add_eos && tokens[i] == v->eos))) {
+        if (remove_special && ((i == 0 && v->add_bos && tokens[i] == v->bos) ||
+                               (i == n - 1 && v->add_eos && tokens[i] == v->eos))) {
             strip = strip && i != 0;
             continue;
         }
