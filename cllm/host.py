@@ -353,11 +353,12 @@ def host(*files, extra=(), defines=None, opt='-O1', sanitize=True) -> Host:
     for n, t in texts.items():
         p = out/f'{hashlib.sha1(t.encode()).hexdigest()[:12]}-{n}'; srcs.append(p)
         if not p.exists(): p.write_text(t)
-    deps = subprocess.run([need('gcc'), *flags, '-MM', *map(str, srcs)], capture_output=True, text=True)
+    rel = [os.path.relpath(p, root()) for p in srcs]                  # as messages show them
+    deps = subprocess.run([need('gcc'), *flags, '-MM', *rel], capture_output=True, text=True, cwd=root())
     if deps.returncode: raise CompileError(deps.stderr)
     h = hashlib.sha1(' '.join(flags + san).encode() + SHIM.encode())
     for d in sorted(set(re.sub(r'\\\n', ' ', deps.stdout).split())):
-        if d.endswith(('.c', '.h')): h.update(d.encode()); h.update(Path(d).read_bytes())
+        if d.endswith(('.c', '.h')): h.update(d.encode()); h.update((root()/d).read_bytes())
     so = out/f'{srcs[0].stem}-{h.hexdigest()[:12]}.so'
     if not so.exists():
         shim = out/'host_shim.c'
@@ -366,7 +367,7 @@ def host(*files, extra=(), defines=None, opt='-O1', sanitize=True) -> Host:
         shim_o = tmp.with_suffix('.shim.o')
         r = subprocess.run([need('gcc'), '-O1', '-g', '-gdwarf-4', '-fPIC', *(['-fsanitize=undefined'] if sanitize and not _asan() else []), '-c', str(shim), '-o', str(shim_o)], capture_output=True, text=True)
         if r.returncode: raise CompileError(r.stderr)
-        r = subprocess.run([need('gcc'), *flags, *san, '-shared', '-Wl,-Bsymbolic', '-Wl,--no-gc-sections', '-o', str(tmp), *map(str, srcs), str(shim_o), '-lm'], capture_output=True, text=True, cwd=root())
+        r = subprocess.run([need('gcc'), *flags, *san, '-shared', '-Wl,-Bsymbolic', '-Wl,--no-gc-sections', '-o', str(tmp), *rel, str(shim_o), '-lm'], capture_output=True, text=True, cwd=root())
         shim_o.unlink(missing_ok=True)
         if r.returncode: raise CompileError(r.stderr)
         tmp.replace(so)
