@@ -268,6 +268,7 @@ def cmd_run(a):
             if old: termios.tcsetattr(sys.stdin, termios.TCSADRAIN, old)
         code = vm.proc.poll()
     if code and not failed: failed.append(f'QEMU ended with exit code {code}')
+    if vm.serial and not vm.serial.endswith('\n'): print(flush=True)                    # stopped in the middle of a line
     for f in failed: print(f'cllm run: {f}', file=sys.stderr)
     return 1 if failed else 0
 
