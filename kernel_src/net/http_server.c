@@ -493,7 +493,8 @@ static bool http_is_idle(const struct http_conn *c)
  * its request is on the way. */
 static bool http_may_evict(const struct http_conn *c, uint64_t now)
 {
-    return http_is_idle(c) && (c->n_requests || now >= c->progress_ms + HTTP_FIRST_BYTE_MS);
+    return http_is_idle(c) &&
+           (c->n_requests || now >= c->progress_ms + HTTP_FIRST_BYTE_MS);
 }
 
 /* A free place in the table, else the one idle longest, else NULL. */
