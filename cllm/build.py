@@ -48,7 +48,7 @@ def _compile(src, obj, flags):
     tmp = obj.with_name(f'{obj.name}.{os.getpid()}.tmp')
     r = subprocess.run([need('gcc'), *flags, '-MMD', '-MF', str(dep), '-MT', str(obj), '-c', str(src), '-o', str(tmp)],
                        capture_output=True, text=True, cwd=root())
-    if r.returncode: raise CompileError(f'{src}\n{r.stderr}')
+    if r.returncode: raise CompileError(f'{src}\n{r.stderr}'.replace(f'{root()}/', ''))
     tmp.replace(obj)
     return obj
 
