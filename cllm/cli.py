@@ -14,7 +14,7 @@ from pathlib import Path
 
 from .build import Elf, build
 from .machine import BootError, Machine, _die_with_parent, _env, kvm_works, qemu_args
-from .tangle import CompileError, MissingTool, chapter_number, need, notebooks, root, tangle, tangle_diff
+from .tangle import PYTHON, CompileError, MissingTool, chapter_number, need, notebooks, root, tangle, tangle_diff
 
 # %% ../nbs/tools/07_cli.ipynb #c6f50a15
 def _asan_env():
@@ -102,11 +102,11 @@ def check_columns():
     assert not bad, '\n'.join(bad[:20])
 
 def check_python():
-    "The modules in cllm/ are what the notebooks in nbs/tools say."
+    "The modules in cllm/ are what the notebooks in nbs/tools and nbs/train say."
     mods = sorted((root()/'cllm').glob('*.py'))
     before = {m: m.read_text(encoding='utf-8') for m in mods}
     try:
-        tangle(*[p for p in notebooks() if p.parent.name == 'tools'])
+        tangle(*[p for p in notebooks() if p.parent.name in PYTHON])
         bad = [f'{m.relative_to(root())} differs from its notebook; run make tangle' for m in mods if m.read_text(encoding='utf-8') != before[m]]
     finally:
         for m in mods:
