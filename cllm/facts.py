@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['REFUSAL', 'WORDINGS_MIN', 'HELD_TEMPLATES', 'HELD_QUESTIONS', 'NEAR', 'MADE', 'OPENINGS', 'CLOSINGS', 'SYNONYMS',
-           'MORE', 'SURE', 'AGAIN', 'WHY', 'THAT_IS_ALL', 'NOTHING_SAID', 'ABOUT_WHAT', 'KINDS', 'UNKNOWN_PER_CATEGORY',
-           'HELD_PER_CATEGORY', 'HELD_CONTRASTS', 'norm', 'bucket', 'sheet_folder', 'Fact', 'read_facts', 'split',
-           'Category', 'nonsense', 'read_unknown', 'fill', 'surface', 'typo', 'synonym', 'augment', 'Data', 'data',
-           'contrast', 'unknown_question', 'dialogue', 'held_out', 'is_refusal', 'same_answer']
+           'SUBJECTS', 'FRAMES', 'MORE', 'SURE', 'AGAIN', 'WHY', 'THAT_IS_ALL', 'NOTHING_SAID', 'ABOUT_WHAT', 'KINDS',
+           'UNKNOWN_PER_CATEGORY', 'HELD_PER_CATEGORY', 'HELD_CONTRASTS', 'norm', 'bucket', 'sheet_folder', 'Fact',
+           'read_facts', 'split', 'Category', 'nonsense', 'read_unknown', 'fill', 'reframe', 'telegraph', 'surface',
+           'typo', 'synonym', 'augment', 'Data', 'data', 'contrast', 'unknown_question', 'dialogue', 'held_out',
+           'is_refusal', 'same_answer']
 
 # %% ../nbs/train/19_facts.ipynb #d87818d4
 import hashlib, random, re
@@ -169,24 +170,73 @@ def fill(rng, template, lists) -> str:
     "A question from a template: each slot gets a random entry of its list."
     return re.sub(r'\{([^}]*)\}', lambda m: MADE[m[1]](rng) if m[1] in MADE else rng.choice(lists[m[1]]), template)
 
-# %% ../nbs/train/19_facts.ipynb #24645de4
+# %% ../nbs/train/19_facts.ipynb #3dd8f331
 OPENINGS = ('please', 'tell me:', 'quick question:', 'hey,', 'I wonder:', 'hi,', 'ok,', 'so', 'question:', 'excuse me,', 'one more thing:', 'just curious:', 'um,', 'well,', 'and', 'now',
             'hello,', 'can you tell me:', 'do you know:', 'I want to know:', 'a question:', 'please tell me:', 'I would like to know:', 'next question:', 'say,', 'for my notes:', 'help me:', 'hmm,')
 CLOSINGS = ('please', 'thanks', 'thank you', ', please', 'please?', 'do you know?', 'again', 'exactly', 'by the way', ', thanks', 'pls', '- I forgot', 'I wonder', ', do you know?', 'here', 'then')
-SYNONYMS = [('how large', 'how big'), ('NIC', 'network card', 'network adapter'), ("what is", "what's", 'whats'), ('which', 'what'), ('maximum', 'max'), ('number of', 'count of'), ('explain', 'describe'),
-            ('does not', "doesn't"), ('cannot', "can't", 'can not'), ('is not', "isn't"), ('the machine', 'this machine'), ('the kernel', 'this kernel'), ('tell me about', 'describe', 'explain'), ('reply', 'answer'),
-            ('happens', 'occurs'), ('tokenizer', 'tokeniser'), ('limit', 'cap'), ('largest', 'biggest'), ('smallest', 'least'), ('at the same time', 'at once'), ('written', 'coded'),
-            ('programming language', 'language'), ('picture', 'drawing'), ('choose', 'pick'), ('begin', 'start'), ('who made', 'who built'), ('do you', 'd you'),
-            ('are you', 'are u'), ('folder', 'directory'), ('big', 'large'), ('operating system', 'OS'),
-            ('CPU', 'processor'), ('interrupts', 'IRQs'), ('configuration', 'config'), ('you', 'u'), ('how do I', 'how can I'), ('I do', 'we do')]
+SYNONYMS = [('how large', 'how big'), ('NIC', 'network card', 'network adapter', 'network interface'), ("what is", "what's", 'whats'), ('which', 'what'), ('maximum', 'max', 'largest'), ('minimum', 'smallest'),
+            ('number of', 'count of', 'amount of'), ('does not', "doesn't"), ('do not', "don't"), ('cannot', "can't", 'can not'), ('is not', "isn't"), ('the machine', 'this machine'), ('the kernel', 'this kernel'),
+            ('reply', 'answer', 'response'), ('happens', 'occurs'), ('tokenizer', 'tokeniser'), ('limit', 'cap', 'maximum'), ('largest', 'biggest'), ('at the same time', 'at once', 'in parallel'), ('in parallel', 'at once'),
+            ('written', 'coded'), ('programming language', 'language'), ('picture', 'drawing'), ('choose', 'pick', 'select'), ('begin', 'start'), ('who made', 'who built', 'who created'), ('do you', 'd you'), ('are you', 'are u'),
+            ('folder', 'directory'), ('big', 'large'), ('operating system', 'OS'), ('CPU', 'processor'), ('interrupts', 'IRQs'), ('interrupt', 'IRQ'), ('configuration', 'config', 'settings'), ('you', 'u'), ('how do I', 'how can I', 'how to'),
+            ('use', 'employ'), ('used', 'employed'), ('called', 'named'), ('kept', 'stored'), ('stored', 'kept', 'saved'), ('found', 'located'), ('needed', 'required', 'necessary'), ('need', 'require'), ('random', 'pseudorandom'),
+            ('quick', 'fast'), ('quickly', 'fast'), ('function', 'routine'), ('functions', 'routines'), ('quantisation', 'quantization'), ('quantised', 'quantized'), ('show', 'display'),
+            ('repository', 'repo'), ('documentation', 'docs'), ('invalid', 'bad'), ('sort of', 'kind of'), ('kind of', 'type of', 'sort of'), ('type of', 'kind of'),
+            ('allowed', 'permitted'), ('how much time', 'how long'), ('finished', 'done'), ('computed', 'calculated'), ('compute', 'calculate'),
+            ('identical', 'the same'), ('without', 'w/o'), ('with', 'w/'), ('when', 'if'), ('if', 'when')]
 
-_SWAP = {w.lower(): [v for v in g if v != w] for g in SYNONYMS[::-1] for w in g}
+_SWAP = {}
+for _g in SYNONYMS:
+    for _w in _g: _SWAP.setdefault(_w.lower(), []).extend(v for v in _g if v != _w)
 _SWAP_RE = re.compile(r'\b(' + '|'.join(sorted(map(re.escape, _SWAP), key=len, reverse=True)) + r')\b', re.I)
+_JOINT_RE = re.compile(r'(?<=\w)[-_](?=\w)')
 _LONG_RE = re.compile(r'[a-zA-Z]{5,}')
 
-# %% ../nbs/train/19_facts.ipynb #3dec1f4c
+SUBJECTS = ('you', 'cllm', 'the kernel', 'the machine', 'this machine', 'it', 'this system')
+_ABOUT = ['what is {0}', 'explain {0}', 'describe {0}', 'tell me about {0}', '{0}', '{0}?', 'what do you know about {0}', 'say something about {0}', 'what about {0}?', 'can you explain {0}?', 'can you describe {0}?',
+          'I want to learn about {0}', 'give me a short description of {0}', '{0} explained', '{0}: what is it?', 'tell me what {0} is', 'do you know what {0} is?', 'what exactly is {0}?', 'define {0}', 'what is meant by {0}']
+FRAMES = [(re.compile(p, re.I), outs) for p, outs in (     # a shape of question, and others that ask the same
+    (r"what(?: is|'s) ((?:the|a|an|your) .+|\S+(?: \S+)?)", _ABOUT),
+    (r'(?:tell me about|explain|describe) (?!how |what |why |when |where |which )(.+)', _ABOUT),
+    (r'(?:tell me|explain|describe) ((?:how|what|why|when|where|which) .+)', ['{0}', 'tell me {0}', 'explain {0}', 'can you tell me {0}?', 'I wonder {0}', 'do you know {0}?']),
+    (r'how (?:large|big) (?:is|are) (.+)', ['what is the size of {0}?', 'size of {0}', '{0} size', 'what size has {0}', 'tell me the size of {0}', 'how big is {0}', 'how large is {0}', 'what size is {0}', '{0}: how large?']),
+    (r'how many (.+)', ['tell me how many {0}', 'how much {0}', 'what number of {0}', 'how many {0} exactly', 'the number of {0}', 'I want to know how many {0}']),
+    (r'(?:what|which) is the (maximum|largest|smallest|default|size of|name of|number of) (.+)', ['{0} {1}', '{0} {1}?', 'tell me the {0} {1}', 'the {0} {1}', 'the {0} {1}, please', 'give the {0} {1}', 'do you know the {0} {1}?']),
+    (r'(?:is|are) there (?:an? )?(.+)', ['do you have {0}?', 'does cllm have {0}?', 'does it have {0}?', 'is {0} there?', '{0}: is there any?', 'does the machine have {0}?', 'have you got {0}?', 'any {0}?']),
+    (r'(?:does|can|will|do) (?:you|cllm|the kernel|the machine|this machine|this kernel|it) (support|use|speak) (.+)', ['{S} {0} {1}', '{1}?', '{1}', '{1}: do you {0} it?']),
+    (r'(?:is|are) (.+) (supported|used|allowed|possible|needed)', ['{0} {1}?', 'do you know if {0} is {1}?', '{0}: {1}?', 'tell me if {0} is {1}', 'is {0} {1} here?', 'is {0} {1} by cllm?']),
+    (r'(?:can|may) I (.+)', ['am I able to {0}?', 'is it possible to {0}?', 'may I {0}?', 'can we {0}?', 'could I {0}?', 'am I allowed to {0}?', 'can one {0}?', 'I want to {0}, can I?']),
+    (r'how (?:do|can) (?:I|you|we|one) (.+)', ['how can I {0}', 'how to {0}', 'how does one {0}', 'what must I do to {0}?', 'what is the way to {0}?', 'I want to {0}, how?', 'how do we {0}', 'way to {0}?', 'tell me how to {0}', 'explain how to {0}']),
+    (r'what (?:happens )?(?:if|when) (.+)', ['what if {0}', 'what happens if {0}', 'what happens when {0}', 'what will happen if {0}', 'what do you do when {0}', '{0}: what then?', 'and if {0}?', 'what is done when {0}', '{0}, what happens?']),
+    (r'where (?:is|are) (.+)', ['where can I find {0}?', 'where do I find {0}?', 'tell me where {0} is', 'in which place is {0}?', '{0}: where?', 'where to find {0}', 'do you know where {0} is?']),
+    (r'how does (.+) work', ['explain how {0} works', 'how {0} works', 'tell me how {0} works', 'the workings of {0}', 'how is it that {0} works?', 'what is the idea behind {0}?', 'the way {0} works?']),
+    (r'what does (.+) do', ['what is {0} for?', 'what is the purpose of {0}?', 'the job of {0}?', 'what is the task of {0}', 'tell me what {0} does', 'explain what {0} does', 'what is {0} good for?', 'purpose of {0}', '{0}: what does it do?']),
+    (r'what does (.+) mean', ['meaning of {0}', 'what is the meaning of {0}?', 'what is meant by {0}?', 'explain {0}', '{0} means what?', 'tell me what {0} means', '{0}: what does that mean?', 'what does {0} stand for?']),
+    (r'why (is|are|does|do) (.+)', ['tell me why {1}', 'explain why {1}', '{1}: why?', 'for what reason {0} {1}?', 'how come {1}?', 'what is the reason that {1}?']),
+    (r'(?:which|what) (?!is |are |does |do |happens |if |when )(.+)', ['what {0}', 'which {0}', 'tell me which {0}', 'do you know which {0}', 'tell me what {0}', 'I want to know which {0}']),
+    (r'(?!(?:how|what|which|who|when|where|why|is|are|do|does|did|can|may|will|were|was|am|tell|explain|describe|name|show|give|list|in|on|at|by|with|from) )(\S+(?: \S+){0,2})', _ABOUT + ['the {0}', '{0} please', '{0} here', 'info on {0}', 'what is the {0}', 'explain the {0}', 'your {0}?', 'facts about {0}']))]
+
+def reframe(rng, q) -> str:
+    "The same question in another shape, by the first frame that fits: \"How large is X?\" becomes \"size of X\"."
+    bare = q.rstrip('?.! ')
+    for shape, outs in FRAMES:
+        if m := shape.fullmatch(bare):
+            who = rng.choice(SUBJECTS)
+            return rng.choice(outs).format(*m.groups(), S=('do ' if who == 'you' else 'does ') + who)
+    return q
+
+_SMALL = frozenset('a an the is are of do does to in it you there this that for on at its me i be by'.split())
+
+def telegraph(rng, q) -> str:
+    "The question without some of its small words, as people type into a search field."
+    words = q.split()
+    kept = [w for w in words if w.lower() not in _SMALL or rng.random() < .25]
+    return ' '.join(kept) if len(kept) > 1 else q
+
+# %% ../nbs/train/19_facts.ipynb #490e008b
 def surface(rng, q) -> str:
     "The same words: other capitals, other punctuation, or neither."
+    if rng.random() < .10: q = _JOINT_RE.sub(rng.choice((' ', '', '-', '_')), q)
     r = rng.random()
     if r < .40: return q
     bare = q.rstrip('?.! ')
@@ -229,16 +279,19 @@ def augment(rng, question) -> str:
     "The question as one of many people would type it. Nearly half of the time at most capitals and punctuation change."
     q = question
     if rng.random() < .45: return surface(rng, q)
-    if rng.random() < .35: q = synonym(rng, q)
     r = rng.random()
-    if r < .35: q = _open(rng, q)
-    elif r < .50: q = _close(rng, q)
-    elif r < .55: q = _close(rng, _open(rng, q))
+    if r < .40: q = reframe(rng, q)
+    elif r < .52: q = telegraph(rng, q)
+    while rng.random() < .35: q = synonym(rng, q)
+    r = rng.random()
+    if r < .30: q = _open(rng, q)
+    elif r < .47: q = _close(rng, q)
+    elif r < .50: q = _close(rng, _open(rng, q))
     if rng.random() < .15: q = typo(rng, q)
     if rng.random() < .08: q = _spaces(rng, q)
     return surface(rng, q)
 
-# %% ../nbs/train/19_facts.ipynb #d3f1025d
+# %% ../nbs/train/19_facts.ipynb #72b56a4f
 class Data:
     "All sheets, read once, with the indices that drawing a dialogue needs."
     def __init__(self, folder=None):
@@ -248,6 +301,7 @@ class Data:
         self.facts = [f for f in everything if f.topic != 'smalltalk']
         self.smalltalk = [f for f in everything if f.topic == 'smalltalk']
         self.train = {f.name: split(f)[0] for f in everything}
+        self.owner = {norm(q): f.name for f in everything for q in f.questions}
         self.known = {norm(q) for f in everything for q in f.questions} | {norm(q) for f in self.facts for q in f.follow_ups}
         self.categories, self.lists = read_unknown(folder/'unknown.txt')
         self.follow = self._follow_ups()
@@ -314,24 +368,25 @@ THAT_IS_ALL = 'That is all I know about it.'
 NOTHING_SAID = 'I have not said anything yet.'
 ABOUT_WHAT = 'About what? Ask me something about this machine.'
 
-# %% ../nbs/train/19_facts.ipynb #c2228824
+# %% ../nbs/train/19_facts.ipynb #3ef9dca8
 class _Talk:
     "A dialogue in the making."
     def __init__(self, rng, d): self.rng, self.d, self.out, self.fact, self.told, self.said = rng, d, [], None, False, ''
 
-    def turn(self, wordings, answer, change=augment):
-        "A user's message, one of `wordings` changed so that it is no held-out one, and its answer."
+    def turn(self, wordings, answer, change=augment, owner=None):
+        "A user's message, one of `wordings` changed so that it is no held-out one and asks for no other fact, and its answer."
         for _ in range(50):
             q = self.rng.choice(wordings)
             text = change(self.rng, q)
-            if norm(text) not in self.d.measured: break
+            n = norm(text)
+            if n not in self.d.measured and self.d.owner.get(n, owner) == owner: break
         else: raise ValueError(f'every form of {q!r} is a held-out wording')
         self.out += [dict(role='user', content=text), dict(role='assistant', content=answer)]
         self.said = answer[5:] if answer.startswith('Yes. ') else answer
 
     def ask(self, fact, wordings=None):
         small = fact.topic == 'smalltalk'
-        self.turn(wordings or self.d.train[fact.name], fact.answer, surface if small or wordings else augment)
+        self.turn(wordings or self.d.train[fact.name], fact.answer, surface if small or wordings else augment, fact.name)
         self.fact, self.told = None if small else fact, False
 
     def unknown(self):
