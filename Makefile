@@ -11,7 +11,7 @@ NIC   ?= e1000
 MODELARG = $(if $(MODEL),--model '$(MODEL)')
 RUN    = $(CLLM) run --end-with-caller --port $(PORT) --memory $(MEM) --smp $(SMP) --accel $(ACCEL) --nic $(NIC) $(MODELARG) $(if $(CONFIG),--config '$(CONFIG)')
 
-.PHONY: bench run run-vga run-debug lab test tangle readme iso build clean deps help
+.PHONY: bench run run-vga run-debug lab test train tangle readme iso build clean deps help
 
 run: .venv/ready        ## boot QEMU with MODEL= (default: the built-in one) and serve http://127.0.0.1:PORT
 	@$(RUN)
@@ -26,8 +26,11 @@ run-debug: .venv/ready  ## QEMU stopped, waiting for gdb on :1234
 lab: .venv/ready        ## JupyterLab on the book
 	.venv/bin/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) --notebook-dir=. --LabApp.default_url=/lab/tree/nbs/index.ipynb
 
-test: .venv/ready       ## run every notebook, check the tangle; ends with "N passed, N failed"
+test: .venv/train       ## run every notebook, check the tangle; ends with "N passed, N failed"
 	@$(CLLM) test
+
+train: .venv/train      ## train the built-in models again (chapter 22; about an hour and a half)
+	@$(CLLM) train
 
 tangle: .venv/ready     ## notebooks -> cllm/ and kernel_src/
 	@$(CLLM) tangle
@@ -57,6 +60,11 @@ deps: .venv/ready
 	@echo 'installing the Python packages of settings.ini into .venv (a minute or two)'
 	@$(PY) -m pip install --quiet --disable-pip-version-check -e .
 	@touch $@
+
+# PyTorch, for the training chapter alone. Without it that one chapter is skipped.
+.venv/train: .venv/ready
+	@echo 'installing PyTorch for the training chapter into .venv (hundreds of megabytes)'
+	@$(PY) -m pip install --quiet --disable-pip-version-check -e '.[train]' && touch $@ || echo 'no PyTorch: the training chapter will be skipped'
 
 help:                   ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed 's/:[^#]*## /\t/' | expand -t14

@@ -22,5 +22,6 @@ setup(
     packages=find_packages(include=["cllm", "cllm.*"]),
     python_requires=">=" + cfg["min_python"],
     install_requires=cfg["requirements"].split(),
+    extras_require={"train": cfg["train_requirements"].split()},
     entry_points={"console_scripts": cfg["console_scripts"].splitlines()},
 )
