@@ -1,0 +1,67 @@
+/* terminal_edge.c: tangled from nbs/llm/23_terminal.ipynb. Edit the notebook, not this file. */
+
+/* ---- nbs/llm/23_terminal.ipynb § At boot ---- */
+
+/* terminal_edge.c: the terminal on the machine's console: the serial line, and the
+ * screen with the keyboard. Without a model there is none. */
+#include "base/config.h"
+#include "base/console.h"
+#include "base/io.h"
+#include "base/irq.h"
+#include "base/string.h"
+#include "base/time.h"
+#include "llm/terminal.h"
+
+#define TERMINAL_QUIET_MS 3000         // after the boot; then its log is complete
+
+CONFIG_KEY(terminal, "0: no prompt on the console (default 1)");
+
+static struct terminal terminal;
+
+static void terminal_write(const char *s, size_t n)
+{
+    enum { LSR = 5, LSR_THRE = 0x20 };
+    if (n != 1 || *s != '\a')
+        console_write(s, n);
+    else if (inb(COM1 + LSR) & LSR_THRE)
+        outb(COM1, '\a');
+}
+
+static enum llm_chat_template terminal_template(void)
+{
+    const char *name = config_get("chat_template");
+    for (int i = LLM_CHAT_TEMPLATE_UNKNOWN + 1; name && i <= LLM_CHAT_TEMPLATE_GRANITE;
+         i++)
+        if (strcmp(llm_chat_template_name((enum llm_chat_template)i), name) == 0)
+            return (enum llm_chat_template)i;
+    return kernel_llm.chat_template ? llama_chat_detect_template(kernel_llm.chat_template)
+                                    : LLM_CHAT_TEMPLATE_UNKNOWN;
+}
+
+static void terminal_start(void)
+{
+    if (config_bool("terminal", true) && kernel_llm.model)
+        terminal_init(&terminal, &kernel_llm, terminal_template(), terminal_write);
+}
+INITCALL(95, terminal_start);
+
+static int terminal_getc(void)
+{
+    static uint32_t seen;
+    static bool more;
+    uint32_t count = irq_count;
+    int c = more || count != seen ? console_getc() : -1;
+    seen = count;
+    more = c >= 0;
+    return c;
+}
+
+static bool terminal_step(void)
+{
+    if (!terminal.llm)
+        return false;
+    if (!terminal.shown && time_ms() >= TERMINAL_QUIET_MS)
+        terminal_show(&terminal);
+    return terminal_poll(&terminal, terminal_getc());
+}
+POLL(terminal_step);
