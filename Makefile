@@ -11,7 +11,7 @@ NIC   ?= e1000
 MODELARG = $(if $(MODEL),--model '$(MODEL)')
 RUN    = $(CLLM) run --end-with-caller --port $(PORT) --memory $(MEM) --smp $(SMP) --accel $(ACCEL) --nic $(NIC) $(MODELARG) $(if $(CONFIG),--config '$(CONFIG)')
 
-.PHONY: bench run run-vga run-debug lab test train tangle readme iso build clean deps help
+.PHONY: bench chat run run-vga run-debug lab test train tangle readme iso build clean deps help
 
 run: .venv/ready        ## boot QEMU with MODEL= (default: the built-in one) and serve http://127.0.0.1:PORT
 	@$(RUN)
@@ -22,6 +22,9 @@ run-vga: .venv/ready    ## the same, with a VGA window (where there is a display
 
 run-debug: .venv/ready  ## QEMU stopped, waiting for gdb on :1234
 	@$(RUN) --debug
+
+chat: .venv/ready       ## talk to the machine in this terminal: boots one, or URL=http://… of a running one
+	@$(CLLM) chat $(if $(URL),--url '$(URL)') $(MODELARG)
 
 lab: .venv/ready        ## JupyterLab on the book
 	.venv/bin/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) --notebook-dir=. --LabApp.default_url=/lab/tree/nbs/index.ipynb

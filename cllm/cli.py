@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['CHECKS', 'NotebookFailed', 'missing_packages', 'run_nb', 'check_tangle', 'check_layers', 'check_notebooks',
            'check_readme', 'check_columns', 'check_python', 'check_build', 'cmd_test', 'cmd_nb', 'cmd_tangle',
-           'cmd_build', 'readme_text', 'cmd_readme', 'default_model', 'gguf_file', 'cmd_run', 'cmd_chat', 'make_iso',
-           'cmd_bench', 'cmd_train', 'cmd_iso', 'main']
+           'cmd_build', 'readme_text', 'cmd_readme', 'default_model', 'gguf_file', 'cmd_run', 'ChatRefused', 'cmd_chat',
+           'make_iso', 'cmd_bench', 'cmd_train', 'cmd_iso', 'main']
 
 # %% ../nbs/tools/07_cli.ipynb #5889e762
 import argparse, ctypes, importlib.util, json, os, re, shlex, shutil, signal, subprocess, sys, tempfile, threading, time
@@ -17,9 +17,10 @@ from .machine import BootError, Machine, _die_with_parent, _env, kvm_works, qemu
 from .tangle import PYTHON, CompileError, MissingTool, chapter_number, need, notebooks, root, tangle, tangle_diff
 
 # %% ../nbs/tools/07_cli.ipynb #c6f50a15
-def _asan_env():
-    "Environment for notebook kernels: with the AddressSanitizer runtime preloaded where gcc has one."
+def _nb_env(sanitize=True):
+    "Environment for notebook kernels: with the AddressSanitizer runtime preloaded where gcc has one (not under PyTorch: no C of ours runs there)."
     env = dict(os.environ, ASAN_OPTIONS='detect_leaks=0:handle_segv=0:allocator_may_return_null=1:alloc_dealloc_mismatch=0:detect_odr_violation=0', PYTHONHASHSEED='0')
+    if not sanitize: return env
     try: libs = [subprocess.run(['gcc', f'-print-file-name={l}'], capture_output=True, text=True).stdout.strip() for l in ('libasan.so', 'libstdc++.so.6')]
     except FileNotFoundError: return env
     if all(os.path.isabs(l) and os.path.exists(l) for l in libs): env['LD_PRELOAD'] = ' '.join(map(os.path.realpath, libs))     # C++ too: extension modules throw
@@ -41,7 +42,7 @@ def run_nb(path, save=False, timeout=600) -> float:
     from nbclient.exceptions import CellExecutionError, DeadKernelError, CellTimeoutError
     path = Path(path).resolve()
     nb = nbformat.read(path, as_version=4)
-    env, t0 = dict(_asan_env(), CLLM_NB=str(path)), time.perf_counter()
+    env, t0 = dict(_nb_env(sanitize=path.parent.name != 'train'), CLLM_NB=str(path)), time.perf_counter()
     client = NotebookClient(nb, timeout=timeout, kernel_name='python3', resources={'metadata': {'path': str(path.parent)}}, record_timing=False)
     at = [0]
     client.on_cell_start = lambda cell, cell_index: at.__setitem__(0, cell_index)
@@ -280,13 +281,39 @@ def cmd_run(a):
     return 1 if failed else 0
 
 # %% ../nbs/tools/07_cli.ipynb #5debbaf3
+class ChatRefused(RuntimeError): "The server answered a chat with an error; `kind` is its type."
+
+def _chat_pieces(url, body):
+    "POST a streamed chat completion and yield the pieces of text as they come. Raises ChatRefused."
+    import requests
+    with requests.post(url + '/v1/chat/completions', json=dict(body, stream=True), stream=True, timeout=600) as r:
+        if r.status_code != 200:
+            e = r.json()['error']; err = ChatRefused(f'[{r.status_code}] {e["message"]}'); err.kind = e['type']; raise err
+        for l in r.iter_lines():
+            if not l.startswith(b'data: ') or l == b'data: [DONE]': continue
+            d = json.loads(l[6:])
+            if 'error' in d: raise ChatRefused(d['error']['message'])
+            if d.get('choices') and (piece := d['choices'][0]['delta'].get('content')): yield piece
+
+def _answer(url, messages, **options) -> str:
+    "Print the answer to `messages` as it comes, and return it. Forgets the oldest turns when they no longer fit; Ctrl-C ends an answer early."
+    said, pieces = '', None
+    while True:
+        try:
+            pieces = _chat_pieces(url, dict(messages=messages, **options))
+            for piece in pieces: said += piece; print(piece, end='', flush=True)
+        except ChatRefused as e:
+            if getattr(e, 'kind', '') != 'exceed_context_size_error' or len(messages) < 3: raise
+            del messages[:2]; print('(the oldest turn was forgotten)'); continue
+        except KeyboardInterrupt: pieces.close(); print(' (stopped)', end='')
+        print(); return said
+
 def cmd_chat(a):
     "A terminal chat with a running server (--url), or with one booted for the occasion (--model)."
     import requests
-    vm = None
-    url = a.url
-    if not url:
-        vm = Machine(model=gguf_file(a.model) if a.model else default_model(), memory=a.memory, nic='virtio').start(); url = vm.url
+    try: import readline                                   # line editing and history in input()
+    except ImportError: pass
+    vm = None if a.url else Machine(model=gguf_file(a.model) if a.model else default_model(), memory=a.memory, nic='virtio').start()
     messages = []
     try:
         while True:
@@ -294,17 +321,11 @@ def cmd_chat(a):
             except (EOFError, KeyboardInterrupt): print(); return 0
             if not line.strip(): continue
             messages.append(dict(role='user', content=line))
-            body, said = dict(messages=messages, stream=True, temperature=a.temp, max_tokens=a.n_predict), ''
-            try:
-                with requests.post(url + '/v1/chat/completions', json=body, stream=True, timeout=600) as r:
-                    if r.status_code != 200: print(f'[{r.status_code}] {r.json()["error"]["message"]}'); messages.pop(); continue
-                    for l in r.iter_lines():
-                        if not l.startswith(b'data: ') or l == b'data: [DONE]': continue
-                        d = json.loads(l[6:])
-                        piece = d['choices'][0]['delta'].get('content') if d.get('choices') else None
-                        if piece: said += piece; print(piece, end='', flush=True)
-            except requests.ConnectionError as e: print(f'cllm chat: nobody answers at {url} (is `make run` still running?)', file=sys.stderr); return 1
-            print(); messages.append(dict(role='assistant', content=said))
+            try: messages.append(dict(role='assistant', content=_answer(a.url or vm.url, messages, temperature=a.temp, max_tokens=a.n_predict)))
+            except ChatRefused as e: print(e); messages.pop()
+            except requests.ConnectionError:
+                why = vm._error('the machine stopped') if vm and vm.proc.poll() is not None else f'nobody answers at {a.url or vm.url} (is `make run` still running?)'
+                print(f'cllm chat: {why}', file=sys.stderr); return 1
     finally:
         if vm: vm.stop()
 
