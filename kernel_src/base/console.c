@@ -181,7 +181,8 @@ static void vga_newline(void)
         vga_scroll();
 }
 
-/* The screen's character set is code page 437: what is not ASCII shows as one '?'. */
+/* The screen's character set is code page 437: what is not ASCII shows as one '?'. The
+ * bell is not for the eye. */
 static void vga_putc(char ch)
 {
     uint8_t c = (uint8_t)ch;
@@ -195,6 +196,7 @@ static void vga_putc(char ch)
     case '\r': vga.col = 0; return;
     case '\b': vga.col -= vga.col > 0; return;
     case '\t': vga.col = (vga.col | 7) + 1; return;
+    case '\a': return;
     }
     if (vga.col >= VGA_COLS)
         vga_newline();

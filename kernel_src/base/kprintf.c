@@ -11,11 +11,14 @@
 
 #define KPRINTF_CHUNK 128
 
-struct chunk { size_t len; char text[KPRINTF_CHUNK]; };
+void (*kprintf_around)(bool begins);
+
+struct chunk { size_t len; char last, text[KPRINTF_CHUNK]; };
 
 static void console_sink(void *ctx, const char *text, size_t len)
 {
     struct chunk *c = ctx;
+    c->last = text[len - 1];                 /* vformat has no empty pieces */
     while (len) {
         size_t left = sizeof c->text - c->len, n = len < left ? len : left;
         memcpy(c->text + c->len, text, n);
@@ -31,9 +34,15 @@ static void console_sink(void *ctx, const char *text, size_t len)
 
 int vkprintf(const char *fmt, va_list ap)
 {
-    struct chunk c = {.len = 0};
+    static bool open;                        /* a line's end is still to come */
+    struct chunk c = {.last = open ? 0 : '\n'};
+    if (!open && kprintf_around)
+        kprintf_around(true);
     int len = vformat(console_sink, &c, fmt, ap);
     console_write(c.text, c.len);
+    open = c.last != '\n';
+    if (!open && kprintf_around)
+        kprintf_around(false);
     return len;
 }
 

@@ -86,6 +86,10 @@ static void panic_begin(void)
         kernel_exit(KERNEL_EXIT_PANIC);
     }
     panicking = true;
+    if (kprintf_around) {                       /* a row of our own, no more favours */
+        kprintf_around = NULL;
+        console_puts("\n");
+    }
 }
 
 _Noreturn void panic(const char *fmt, ...)

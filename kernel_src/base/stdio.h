@@ -21,3 +21,7 @@ int vsnprintf(char *buf, size_t cap, const char *fmt, va_list ap) PRINTF_LIKE(3,
 int snprintf(char *buf, size_t cap, const char *fmt, ...) PRINTF_LIKE(3, 4);
 int vkprintf(const char *fmt, va_list ap) PRINTF_LIKE(1, 0);
 int kprintf(const char *fmt, ...) PRINTF_LIKE(1, 2);
+
+/* Told true before a line of kprintf's begins, false when its '\n' is out, whoever
+ * prints: an interrupt handler, too. NULL: nobody is told. */
+extern void (*kprintf_around)(bool begins);

@@ -14,6 +14,7 @@
 #define PIT_HZ          1193182u
 #define PIT_SAMPLE      2400u            /* counts to measure over, at least: 2 ms */
 #define PIT_SPIN_MAX    1000000
+#define PIT_TRIES       8
 
 enum { PIT_CHANNEL0 = 0x40, PIT_CHANNEL2 = 0x42, PIT_COMMAND = 0x43, PIT_GATE = 0x61 };
 enum { PIT_RATE0 = 0x34, PIT_ONESHOT2 = 0xb0, PIT_LATCH2 = 0x80,
@@ -62,13 +63,12 @@ static void pit_start(void)
 }
 INITCALL(12, pit_start);
 
-/* TSC ticks a second; *error_ppm bounds how wrong that is. 0: the PIT does not count. */
-static uint64_t tsc_calibrate(uint32_t *error_ppm)
+/* TSC ticks a second, from `first` to at least so many counts later; *error_ppm bounds
+ * how wrong that is, if the counter has not passed 0. 0: the PIT does not count. */
+static uint64_t tsc_measure(uint32_t counts, uint32_t *error_ppm)
 {
-    if (inb(PIT_GATE) & PIT_GATE_OUT)              /* past 0 already, 55 ms ago or more */
-        pit_start();
     struct pit_sample a = first, b = pit_read();
-    for (int i = 0; a.count - b.count < PIT_SAMPLE; i++) {
+    for (int i = 0; a.count - b.count < counts; i++) {
         if (i == PIT_SPIN_MAX)
             return 0;
         b = pit_read();
@@ -76,8 +76,21 @@ static uint64_t tsc_calibrate(uint32_t *error_ppm)
     b = pit_read_sharp();
     uint64_t ticks = (b.before + b.after) / 2 - (a.before + a.after) / 2;
     uint64_t blur = (b.after - b.before + a.after - a.before) / 2;
-    *error_ppm = (uint32_t)(blur * 1000000 / ticks + 1000000 / (a.count - b.count));
+    *error_ppm = (uint32_t)(blur * 1000000 / ticks + 1000000 / (a.count - b.count)) + 2;
     return ticks * PIT_HZ / (a.count - b.count);
+}
+
+/* The output says whether the counter has passed 0. Asked behind the last reading, the
+ * answer holds for all of them. */
+static uint64_t tsc_calibrate(uint32_t *error_ppm)
+{
+    for (int i = 0; i < PIT_TRIES; i++) {
+        uint64_t hz = tsc_measure(PIT_SAMPLE >> i / 2, error_ppm);
+        if (hz == 0 || !(inb(PIT_GATE) & PIT_GATE_OUT))
+            return hz;
+        pit_start();
+    }
+    return 0;
 }
 
 uint64_t time_us(void) { return scale ? time_scale(rdtsc() - boot_tsc, scale) : 0; }
@@ -98,7 +111,7 @@ static void time_init(void)
     uint32_t error_ppm = 0, divisor = PIT_HZ / TIME_TICK_HZ;
     time_tsc_hz = tsc_calibrate(&error_ppm);
     if (time_tsc_hz <= 1000000) {
-        kprintf("[time] the PIT does not count; assuming a TSC of 1 GHz\n");
+        kprintf("[time] the PIT tells nothing; assuming a TSC of 1 GHz\n");
         time_tsc_hz = 1000000000;
     }
     scale = (uint32_t)((1000000ull << 32) / time_tsc_hz);
