@@ -236,12 +236,23 @@ def _window(vm):
     else: why = 'there is no display'
     print(f'no window: {why}. The serial line below shows the same text.', flush=True)
 
+class _Console:
+    "Standard output, shared by the kernel's serial line and by lines of our own, which begin in a row of their own."
+    def __init__(self, out): self.out, self.row, self.lock = out, '', threading.Lock()      # row: what stands in the last row
+    def flush(self): self.out.flush()
+    def write(self, s):
+        with self.lock: self.out.write(s); self.row = (self.row + s).rpartition('\n')[2]
+    def line(self, s):
+        "`s` as a line; what stood in the last row (the kernel's prompt) comes again after it."
+        with self.lock: self.out.write(('\n' if self.row else '') + s + '\n' + self.row); self.out.flush()
+
 def cmd_run(a):
     "Boot the kernel in QEMU with a model and serve the API until stopped."
     config = _run_config(a)
     model = gguf_file(a.model) if a.model else default_model() if not a.elf else None
     elf = Elf(a.elf) if a.elf else build()
-    vm = Machine(elf, model=model, memory=a.memory, smp=a.smp, accel=a.accel, nic=a.nic, config=config, port=a.port, wait=None, vga=a.vga, echo=sys.stdout, host_addr=a.host)
+    console = _Console(sys.stdout)
+    vm = Machine(elf, model=model, memory=a.memory, smp=a.smp, accel=a.accel, nic=a.nic, config=config, port=a.port, wait=None, vga=a.vga, echo=console, host_addr=a.host)
     if a.vga: _window(vm)
     if a.debug:
         vm.args += ['-S', '-gdb', 'tcp:127.0.0.1:1234']
@@ -256,7 +267,7 @@ def cmd_run(a):
             import termios, tty as ttymod
             old = termios.tcgetattr(sys.stdin); ttymod.setcbreak(sys.stdin.fileno())
         def ready():
-            try: vm.wait_ready(10**9 if a.debug else 60); print(f'ready {vm.url}', flush=True)
+            try: vm.wait_ready(10**9 if a.debug else 60); console.line(f'ready {vm.url}')
             except Exception as e:
                 if not stop.is_set(): failed.append(str(e).split('\nlast serial lines:')[0]); stop.set()      # those lines were just shown
         threading.Thread(target=ready, daemon=True).start()
@@ -276,7 +287,7 @@ def cmd_run(a):
             if old: termios.tcsetattr(sys.stdin, termios.TCSADRAIN, old)
         code = vm.proc.poll()
     if code and not failed: failed.append(f'QEMU ended with exit code {code}')
-    if vm.serial and not vm.serial.endswith('\n'): print(flush=True)                    # stopped in the middle of a line
+    if console.row: print(flush=True)                                                   # stopped in the middle of a line
     for f in failed: print(f'cllm run: {f}', file=sys.stderr)
     return 1 if failed else 0
 
