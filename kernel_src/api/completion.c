@@ -30,6 +30,7 @@ static void completion_free(struct completion *c)
         kfree(t->out_tokens);
         kfree(t->embedding);
     }
+    gen_params_free(&c->p);
     json_free(&c->doc);
     kfree(c->queue);
     kfree(c);
@@ -458,6 +459,8 @@ void completion_start(struct http_conn *conn, enum completion_shape shape,
     alive = c;
     const char *why = "";
     enum prompt_result r = read_prompts(c, prompt, n_prompts, &why);
+    if (r == PROMPT_OK && !gen_params_prepare(&c->p))
+        r = PROMPT_NO_MEMORY;
     if (r != PROMPT_OK) {
         for (int32_t i = 0; i < c->n_tasks; i++)
             c->t[i].done = true;

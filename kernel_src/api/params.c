@@ -4,6 +4,8 @@
 
 /* params.c: see params.h. Defaults and limits are llama-server's (server-schema). */
 #include "api/params.h"
+#include "base/fmath.h"
+#include "base/memory.h"
 #include "base/stdio.h"
 #include "base/stdlib.h"
 #include "base/string.h"
@@ -50,6 +52,21 @@ static void field_float(struct reader *r, const char *key, double min, double ma
         snprintf(why, sizeof why, "Value must be between %g and %g", min, max);
         refuse(r, 400, key, why);
     }
+}
+
+/* Limits that llama-server clamps to, rather than refuse. */
+static void clamped_float(struct reader *r, const char *key, float min, float max,
+                          float *out)
+{
+    field_float(r, key, -1e9, 1e9, out);
+    *out = *out < min ? min : *out > max ? max : *out;
+}
+
+static void clamped_int(struct reader *r, const char *key, int32_t min, int32_t max,
+                        int32_t *out)
+{
+    field_int(r, key, INT32_MIN, INT32_MAX, out);
+    *out = *out < min ? min : *out > max ? max : *out;
 }
 
 static void field_bool(struct reader *r, const char *key, bool *out)
@@ -141,18 +158,170 @@ static void read_bias(struct reader *r, struct gen_params *p)
             refuse(r, 400, "logit_bias", "entries must be [token id or text, bias]");
 }
 
+static const struct sampler_name { const char *name, *alias; char letter;
+} sampler_names[] = {
+    { "penalties", NULL, 'e' },      { "dry", NULL, 'd' },
+    { "top_n_sigma", NULL, 's' },    { "top_k", NULL, 'k' },
+    { "typ_p", "typ", 'y' },         { "top_p", "nucleus", 'p' },
+    { "min_p", NULL, 'm' },          { "xtc", NULL, 'x' },
+    { "temperature", "temp", 't' },  { "adaptive_p", NULL, 'a' },
+    { "infill", NULL, 'i' },
+};
+#define SAMPLER_NAMES (sizeof sampler_names / sizeof sampler_names[0])
+
+static bool same_name(const char *a, const char *b)
+{
+    for (;; a++, b++) {
+        while (*a == '_' || *a == '-')
+            a++;
+        while (*b == '_' || *b == '-')
+            b++;
+        char lower = *a >= 'A' && *a <= 'Z' ? (char)(*a + 32) : *a;
+        if (lower != *b)
+            return false;
+        if (*a == 0)
+            return true;
+    }
+}
+
+static void add_sampler(struct reader *r, struct llama_sampler_params *s,
+                        const struct sampler_name *n)
+{
+    char why[80];
+    snprintf(why, sizeof why, "the sampler '%s' is not supported yet", n->name);
+    if (!llama_sampler_find(n->name))
+        refuse(r, 501, "samplers", why);
+    else if (s->n_samplers == LLAMA_SAMPLERS_MAX)
+        refuse(r, 400, "samplers", "more than 16 samplers");
+    else
+        s->samplers[s->n_samplers++] = n->name;
+}
+
+static void read_samplers(struct reader *r, struct llama_sampler_params *s)
+{
+    const struct json_node *list = json_get(r->body, "samplers");
+    if (!list || json_is(list, JSON_NULL))
+        return;
+    s->n_samplers = 0;
+    if (!json_is(list, JSON_STRING) && !json_is(list, JSON_ARRAY))
+        refuse(r, 400, "samplers", "Value must be a list of names or a text of letters");
+    for (uint32_t i = 0; json_is(list, JSON_STRING) && i < list->len; i++)
+        for (const struct sampler_name *n = sampler_names;
+             n < sampler_names + SAMPLER_NAMES; n++)
+            if (n->letter == list->str[i])
+                add_sampler(r, s, n);
+    if (!json_is(list, JSON_ARRAY))
+        return;
+    for (const struct json_node *e = json_first(list); e; e = json_next(list, e)) {
+        if (!json_is(e, JSON_STRING)) {
+            refuse(r, 400, "samplers", "Value must be a list of names");
+            return;
+        }
+        for (const struct sampler_name *n = sampler_names;
+             n < sampler_names + SAMPLER_NAMES; n++)
+            if (same_name(e->str, n->name) || (n->alias && same_name(e->str, n->alias)))
+                add_sampler(r, s, n);
+    }
+}
+
+static void read_breakers(struct reader *r, struct gen_params *p)
+{
+    static const char *const defaults[] = { "\n", ":", "\"", "*" };
+    const struct json_node *list = json_get(r->body, "dry_sequence_breakers");
+    if (!list || json_is(list, JSON_NULL)) {
+        p->n_breakers = sizeof defaults / sizeof defaults[0];
+        memcpy(p->breaker, defaults, sizeof defaults);
+        return;
+    }
+    if (!json_is(list, JSON_ARRAY) || json_count(list) == 0 ||
+        json_count(list) > LLAMA_DRY_BREAKERS_MAX) {
+        refuse(r, 400, "dry_sequence_breakers", "Value must be a list of 1..16 strings");
+        return;
+    }
+    for (const struct json_node *e = json_first(list); e; e = json_next(list, e))
+        if (json_is(e, JSON_STRING))
+            p->breaker[p->n_breakers++] = e->str;
+        else
+            refuse(r, 400, "dry_sequence_breakers", "Value must be a list of strings");
+}
+
+static void read_dry(struct reader *r, struct gen_params *p)
+{
+    struct llama_sampler_params *s = &p->sampling;
+    float base = s->dry_base;
+    int32_t n_ctx = kernel_llm.model->hparams.n_ctx_train;
+    field_float(r, "dry_multiplier", -1e9, 1e9, &s->dry_multiplier);
+    field_float(r, "dry_base", -1e9, 1e9, &s->dry_base);
+    if (s->dry_base < 1)                           // llama-server's way with it
+        s->dry_base = base;
+    field_int(r, "dry_allowed_length", 0, INT32_MAX, &s->dry_allowed_length);
+    field_int(r, "dry_penalty_last_n", 0, INT32_MAX, &s->dry_penalty_last_n);
+    n_ctx = n_ctx < LLAMA_PENALTY_LAST_N_MAX ? n_ctx : LLAMA_PENALTY_LAST_N_MAX;
+    if (s->dry_penalty_last_n > n_ctx)
+        s->dry_penalty_last_n = n_ctx;
+    read_breakers(r, p);
+}
+
+static void read_stages(struct reader *r, struct gen_params *p)
+{
+    struct llama_sampler_params *s = &p->sampling;
+    field_float(r, "typical_p", -1e9, 1e9, &s->typ_p);
+    field_float(r, "top_n_sigma", -1e9, 1e9, &s->top_n_sigma);
+    clamped_float(r, "xtc_probability", 0, 1, &s->xtc_probability);
+    clamped_float(r, "xtc_threshold", 0, 1, &s->xtc_threshold);
+    field_float(r, "dynatemp_range", -1e9, 1e9, &s->dynatemp_range);
+    field_float(r, "dynatemp_exponent", -1e9, 1e9, &s->dynatemp_exponent);
+    clamped_int(r, "mirostat", 0, 2, &s->mirostat);
+    field_float(r, "mirostat_tau", -1e9, 1e9, &s->mirostat_tau);
+    field_float(r, "mirostat_eta", -1e9, 1e9, &s->mirostat_eta);
+    clamped_float(r, "adaptive_target", -FLT_MAX, 1, &s->adaptive_target);
+    field_float(r, "adaptive_decay", 0, 0.99, &s->adaptive_decay);
+    read_dry(r, p);
+    read_samplers(r, s);
+    const struct { const char *key, *stage; bool on; } fields[] = {
+        { "typical_p", "typ_p", s->typ_p != 1 },
+        { "top_n_sigma", "top_n_sigma", s->top_n_sigma != -1 },
+        { "xtc_probability", "xtc", s->xtc_probability != 0 },
+        { "dynatemp_range", "temp_ext", s->dynatemp_range != 0 },
+        { "mirostat", "mirostat", s->mirostat != 0 },
+        { "dry_multiplier", "dry", s->dry_multiplier != 0 },
+    };
+    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
+        if (fields[i].on && !llama_sampler_find(fields[i].stage))
+            refuse(r, 501, fields[i].key, "this feature is not supported yet");
+}
+
+struct llama_dry_breakers *llama_dry_breakers_init(const struct llama_vocab *v,
+                                                   const char *const *text, int32_t n)
+    __attribute__((weak));                         // llm/samplers.c
+
+bool gen_params_prepare(struct gen_params *p)
+{
+    if (p->sampling.dry_multiplier == 0 || !llama_dry_breakers_init)
+        return true;
+    p->sampling.dry_breakers =
+        llama_dry_breakers_init(&kernel_llm.vocab, p->breaker, p->n_breakers);
+    return p->sampling.dry_breakers != NULL;
+}
+
+void gen_params_free(struct gen_params *p)
+{
+    kfree((void *)p->sampling.dry_breakers);
+    p->sampling.dry_breakers = NULL;
+}
+
 static void refuse_unsupported(struct reader *r, bool chat)
 {
     static const struct { const char *key; double off;
     } numbers[] = {
-        { "mirostat", 0 },        { "typical_p", 1 },      { "top_n_sigma", -1 },
-        { "xtc_probability", 0 }, { "dynatemp_range", 0 }, { "dry_multiplier", 0 },
-        { "n_probs", 0 },         { "top_logprobs", 0 },   { "t_max_predict_ms", -1 },
+        { "n_probs", 0 },
+        { "top_logprobs", 0 },
+        { "t_max_predict_ms", -1 },
         { "best_of", 1 },
     };
     static const char *const others[] = {
-        "grammar",  "json_schema",     "tools",  "functions", "lora",
-        "samplers", "response_fields", "suffix", "image_data"
+        "grammar", "json_schema",     "tools",  "functions",
+        "lora",    "response_fields", "suffix", "image_data"
     };
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
         const struct json_node *n = json_get(r->body, numbers[i].key);
@@ -219,41 +388,64 @@ bool gen_params_read(struct gen_params *p, const struct json_node *body, bool ch
     field_int(&r, "min_keep", 0, INT32_MAX, &s->min_keep);
     if (s->repeat_penalty == 0.0f)
         refuse(&r, 400, "repeat_penalty", "Value must not be 0");
+    read_stages(&r, p);
     read_stop(&r, p);
     read_bias(&r, p);
     refuse_unsupported(&r, chat);
     return !failed(&r);
 }
 
+static void write_strings(struct json_writer *w, const char *key, const char *const *s,
+                          int n)
+{
+    jw_key(w, key);
+    jw_array(w);
+    for (int i = 0; i < n; i++)
+        jw_cstr(w, s[i]);
+    jw_end(w);
+}
+
+static void write_stages(struct json_writer *w, const struct gen_params *p)
+{
+    const struct llama_sampler_params *s = &p->sampling;
+    jw_kdouble(w, "dry_multiplier", s->dry_multiplier);
+    jw_kdouble(w, "dry_base", s->dry_base);
+    jw_kint(w, "dry_allowed_length", s->dry_allowed_length);
+    jw_kint(w, "dry_penalty_last_n", s->dry_penalty_last_n);
+    write_strings(w, "dry_sequence_breakers", p->breaker, p->n_breakers);
+    jw_kint(w, "mirostat", s->mirostat);
+    jw_kdouble(w, "mirostat_tau", s->mirostat_tau);
+    jw_kdouble(w, "mirostat_eta", s->mirostat_eta);
+    jw_kdouble(w, "adaptive_target", s->adaptive_target);
+    jw_kdouble(w, "adaptive_decay", s->adaptive_decay);
+}
+
 void gen_params_write(struct json_writer *w, const struct gen_params *p)
 {
     const struct llama_sampler_params *s = &p->sampling;
-    static const char *const order[] = { "penalties", "top_k", "top_p", "min_p",
-                                         "temperature" };
     jw_object(w);
     jw_kint(w, "seed", s->seed);
     jw_kdouble(w, "temperature", s->temp);
+    jw_kdouble(w, "dynatemp_range", s->dynatemp_range);
+    jw_kdouble(w, "dynatemp_exponent", s->dynatemp_exponent);
     jw_kint(w, "top_k", s->top_k);
     jw_kdouble(w, "top_p", s->top_p);
     jw_kdouble(w, "min_p", s->min_p);
+    jw_kdouble(w, "top_n_sigma", s->top_n_sigma);
+    jw_kdouble(w, "xtc_probability", s->xtc_probability);
+    jw_kdouble(w, "xtc_threshold", s->xtc_threshold);
+    jw_kdouble(w, "typical_p", s->typ_p);
     jw_kint(w, "repeat_last_n", s->repeat_last_n);
     jw_kdouble(w, "repeat_penalty", s->repeat_penalty);
     jw_kdouble(w, "presence_penalty", s->presence_penalty);
     jw_kdouble(w, "frequency_penalty", s->frequency_penalty);
+    write_stages(w, p);
     jw_kint(w, "min_keep", s->min_keep);
     jw_kint(w, "max_tokens", p->n_predict);
     jw_kint(w, "n_predict", p->n_predict);
     jw_kbool(w, "ignore_eos", p->ignore_eos);
     jw_kbool(w, "stream", p->stream);
-    jw_key(w, "stop");
-    jw_array(w);
-    for (int i = 0; i < p->n_stop; i++)
-        jw_cstr(w, p->stop[i]);
-    jw_end(w);
-    jw_key(w, "samplers");
-    jw_array(w);
-    for (size_t i = 0; i < sizeof order / sizeof order[0]; i++)
-        jw_cstr(w, order[i]);
-    jw_end(w);
+    write_strings(w, "stop", p->stop, p->n_stop);
+    write_strings(w, "samplers", s->samplers, s->n_samplers);
     jw_end(w);
 }

@@ -19,6 +19,8 @@ struct gen_params {
     const char *stop[STOP_MAX];                  // into the JSON document
     int n_bias;
     struct llama_logit_bias bias[LOGIT_BIAS_MAX];
+    int n_breakers;                              // DRY's
+    const char *breaker[LLAMA_DRY_BREAKERS_MAX]; // into the JSON document, or defaults
 };
 
 /* false: status and message say what to answer. */
@@ -27,3 +29,6 @@ bool gen_params_read(struct gen_params *p, const struct json_node *body, bool ch
                      struct params_error *err);
 void gen_params_write(struct json_writer *w,
                       const struct gen_params *p); // generation_settings
+/* What sampling needs and the heap must hold. false: no memory. Free it in any case. */
+bool gen_params_prepare(struct gen_params *p);
+void gen_params_free(struct gen_params *p);

@@ -44,9 +44,19 @@ double mt19937_uniform(struct mt19937 *r)
 
 /* ---- nbs/llm/15_sampler.ipynb § Parameters and the past ---- */
 
+LINKER_SET_DECLARE(sampler, struct llama_sampler_stage);
+
+const struct llama_sampler_stage *llama_sampler_find(const char *name)
+{
+    LINKER_SET_FOREACH(sampler, struct llama_sampler_stage, st)
+        if (strcmp(st->name, name) == 0)
+            return st;
+    return NULL;
+}
+
 struct llama_sampler_params llama_sampler_default_params(void)
 {
-    return (struct llama_sampler_params){
+    struct llama_sampler_params p = {
         .seed = LLAMA_DEFAULT_SEED,
         .temp = 0.8f,
         .top_k = 40,
@@ -54,7 +64,53 @@ struct llama_sampler_params llama_sampler_default_params(void)
         .min_p = 0.05f,
         .repeat_penalty = 1.0f,
         .repeat_last_n = 64,
+        .top_n_sigma = -1.0f,
+        .typ_p = 1.0f,
+        .xtc_threshold = 0.1f,
+        .dynatemp_exponent = 1.0f,
+        .mirostat_tau = 5.0f,
+        .mirostat_eta = 0.1f,
+        .adaptive_target = -1.0f,
+        .adaptive_decay = 0.9f,
+        .dry_base = 1.75f,
+        .dry_allowed_length = 2,
+        .dry_penalty_last_n = 64,
     };
+    for (int rank = 1; rank <= UINT8_MAX; rank++)
+        LINKER_SET_FOREACH(sampler, struct llama_sampler_stage, st)
+            if (st->rank == rank && p.n_samplers < LLAMA_SAMPLERS_MAX)
+                p.samplers[p.n_samplers++] = st->name;
+    return p;
+}
+
+bool llama_sampler_chain_add(struct llama_sampler *s, const char *name)
+{
+    const struct llama_sampler_stage *st = llama_sampler_find(name);
+    if (!st || !st->init(s) || s->n_chain == LLAMA_SAMPLERS_MAX)
+        return false;
+    s->chain[s->n_chain++] = st;
+    return true;
+}
+
+static void chain_build(struct llama_sampler *s)
+{
+    const struct llama_sampler_params *p = &s->params;
+    const char *last = NULL;
+    s->n_chain = 0;
+    if (p->mirostat) {
+        llama_sampler_chain_add(s, "temperature");
+        llama_sampler_chain_add(s, p->mirostat == 1 ? "mirostat" : "mirostat_v2");
+        return;
+    }
+    for (int32_t i = 0; i < p->n_samplers && i < LLAMA_SAMPLERS_MAX; i++) {
+        const struct llama_sampler_stage *st = llama_sampler_find(p->samplers[i]);
+        if (st && st->last)
+            last = st->name;
+        else
+            llama_sampler_chain_add(s, p->samplers[i]);
+    }
+    if (last)
+        llama_sampler_chain_add(s, last);
 }
 
 void llama_sampler_init(struct llama_sampler *s, const struct llama_sampler_params *p,
@@ -68,6 +124,7 @@ void llama_sampler_init(struct llama_sampler *s, const struct llama_sampler_para
     s->n_vocab = n_vocab;
     s->cand = cand;
     s->n_prev = 0;
+    chain_build(s);
 }
 
 void llama_sampler_accept(struct llama_sampler *s, int32_t token)
@@ -75,38 +132,78 @@ void llama_sampler_accept(struct llama_sampler *s, int32_t token)
     s->prev[s->n_prev++ % LLAMA_PENALTY_LAST_N_MAX] = token;
 }
 
+int32_t llama_sampler_past(const struct llama_sampler *s, int32_t i)
+{
+    return s->prev[(s->n_prev - 1 - i) % LLAMA_PENALTY_LAST_N_MAX];
+}
+
 /* ---- nbs/llm/15_sampler.ipynb § Penalties ---- */
 
-static void apply_penalties(const struct llama_sampler *s, struct llama_token_data *c)
+void token_map_init(struct token_map *m)
+{
+    memset(m->token, -1, sizeof m->token);  // -1: a free place
+}
+
+static uint32_t token_place(const struct token_map *m, int32_t token)
+{
+    _Static_assert(TOKEN_MAP_SIZE == 1 << 11, "the hash has 11 bits");
+    uint32_t i = (uint32_t)token * 2654435769u >> 21; // Knuth's multiplicative hash
+    while (m->token[i] != token && m->token[i] != -1)
+        i = (i + 1) % TOKEN_MAP_SIZE;
+    return i;
+}
+
+int16_t *token_map_put(struct token_map *m, int32_t token)
+{
+    uint32_t i = token_place(m, token);
+    if (m->token[i] == -1)
+        m->value[i] = 0;
+    m->token[i] = token;
+    return &m->value[i];
+}
+
+int16_t token_map_get(const struct token_map *m, int32_t token)
+{
+    uint32_t i = token_place(m, token);
+    return m->token[i] == -1 ? 0 : m->value[i];
+}
+
+static bool penalties_init(struct llama_sampler *s)
 {
     const struct llama_sampler_params *p = &s->params;
-    if (p->repeat_penalty == 1.0f && p->frequency_penalty == 0.0f &&
-        p->presence_penalty == 0.0f)
-        return;
+    return p->repeat_last_n != 0 &&
+           !(p->repeat_penalty == 1.0f && p->frequency_penalty == 0.0f &&
+             p->presence_penalty == 0.0f);
+}
+
+static void penalties_apply(struct llama_sampler *s, struct llama_token_data_array *c)
+{
+    const struct llama_sampler_params *p = &s->params;
     int32_t n = s->n_prev < p->repeat_last_n ? s->n_prev : p->repeat_last_n;
-    for (int32_t i = 0; i < n; i++) {
-        int32_t token = s->prev[(s->n_prev - 1 - i) % LLAMA_PENALTY_LAST_N_MAX];
-        if (token >= 0 && token < s->n_vocab)
-            c[token].p++; // not yet in use: counts the token's occurrences
-    }
-    for (int32_t i = 0; i < n; i++) {
-        int32_t token = s->prev[(s->n_prev - 1 - i) % LLAMA_PENALTY_LAST_N_MAX];
-        if (token < 0 || token >= s->n_vocab || c[token].p == 0)
+    struct token_map counts;
+    token_map_init(&counts);
+    for (int32_t i = 0; i < n; i++)
+        if (llama_sampler_past(s, i) >= 0)
+            ++*token_map_put(&counts, llama_sampler_past(s, i));
+    for (int32_t i = 0; i < c->size; i++) {
+        float count = token_map_get(&counts, c->data[i].id);
+        if (count == 0)
             continue;
-        float count = c[token].p;
-        c[token].p = 0;                                // once is enough
-        float *logit = &c[token].logit;
+        float *logit = &c->data[i].logit;
         *logit = *logit <= 0 ? *logit * p->repeat_penalty : *logit / p->repeat_penalty;
         *logit -= count * p->frequency_penalty + p->presence_penalty;
     }
+    c->sorted = false;
 }
+SAMPLER(penalties) = { .name = "penalties", .rank = 10, .init = penalties_init,
+                       .apply = penalties_apply };
 
-static void apply_bias(const struct llama_sampler *s, struct llama_token_data *c)
+static void apply_bias(const struct llama_sampler *s, struct llama_token_data_array *c)
 {
     for (int32_t i = 0; i < s->params.n_logit_bias; i++) {
         int32_t t = s->params.logit_bias[i].token;
-        if (t >= 0 && t < s->n_vocab)
-            c[t].logit += s->params.logit_bias[i].bias;
+        if (t >= 0 && t < c->size && c->data[t].id == t)
+            c->data[t].logit += s->params.logit_bias[i].bias;
     }
 }
 
@@ -149,120 +246,161 @@ static void partial_sort(struct llama_token_data *c, int32_t n, int32_t k)
     }
 }
 
+void llama_token_data_array_top(struct llama_token_data_array *c, int32_t k)
+{
+    k = k < c->size ? k : c->size;
+    if (!c->sorted)
+        partial_sort(c->data, c->size, k);
+    c->sorted = true;
+    c->size = k;
+}
+
 /* ---- nbs/llm/15_sampler.ipynb § Cutting the tail ---- */
 
-struct cands { struct llama_token_data *d; int32_t n; bool sorted; };
-
-static float max_logit(const struct cands *c)
+float llama_token_data_array_max(const struct llama_token_data_array *c)
 {
-    float m = c->d[0].logit;
-    for (int32_t i = 1; !c->sorted && i < c->n; i++)
-        m = c->d[i].logit > m ? c->d[i].logit : m;
+    float m = c->data[0].logit;
+    for (int32_t i = 1; !c->sorted && i < c->size; i++)
+        m = c->data[i].logit > m ? c->data[i].logit : m;
     return m;
 }
 
-static void top_k(struct cands *c, int32_t k)
+float llama_sampler_softmax(struct llama_token_data_array *c, bool sort)
 {
-    if (k <= 0)
-        return;
-    k = k < c->n ? k : c->n;
-    if (!c->sorted)
-        partial_sort(c->d, c->n, k);
-    c->sorted = true;
-    c->n = k;
+    if (sort)
+        llama_token_data_array_top(c, c->size);
+    float m = llama_token_data_array_max(c), sum = 0;
+    for (int32_t i = 0; i < c->size; i++)
+        sum += c->data[i].p = expf(c->data[i].logit - m);
+    for (int32_t i = 0; i < c->size; i++)
+        c->data[i].p /= sum;
+    return sum;
 }
 
-static void top_p(struct cands *c, float p, int32_t min_keep)
+static bool top_k_init(struct llama_sampler *s) { return s->params.top_k > 0; }
+
+static void top_k_apply(struct llama_sampler *s, struct llama_token_data_array *c)
 {
-    if (p >= 1.0f)
-        return;
-    float m = max_logit(c), sum = 0, cum = 0;
-    for (int32_t i = 0; i < c->n; i++)
-        sum += c->d[i].p = expf(c->d[i].logit - m);
-    for (int32_t i = 0; i < c->n; i++)
-        c->d[i].p /= sum;
-    if (!c->sorted)
-        partial_sort(c->d, c->n, c->n);
-    c->sorted = true;
-    for (int32_t i = 0; i < c->n; i++) {
-        cum += c->d[i].p;
-        if (cum >= p && i + 1 >= min_keep) {
-            c->n = i + 1;
+    llama_token_data_array_top(c, s->params.top_k);
+}
+SAMPLER(top_k) = { .name = "top_k", .rank = 40, .cut = true,
+                   .init = top_k_init, .apply = top_k_apply };
+
+static bool top_p_init(struct llama_sampler *s) { return s->params.top_p < 1.0f; }
+
+static void top_p_apply(struct llama_sampler *s, struct llama_token_data_array *c)
+{
+    const struct llama_sampler_params *p = &s->params;
+    float cum = 0;
+    llama_sampler_softmax(c, false);
+    llama_token_data_array_top(c, c->size);
+    for (int32_t i = 0; i < c->size; i++) {
+        cum += c->data[i].p;
+        if (cum >= p->top_p && i + 1 >= p->min_keep) {
+            c->size = i + 1;
             return;
         }
     }
 }
+SAMPLER(top_p) = { .name = "top_p", .rank = 60, .cut = true,
+                   .init = top_p_init, .apply = top_p_apply };
 
-static void min_p(struct cands *c, float p, int32_t min_keep)
+static bool min_p_init(struct llama_sampler *s) { return s->params.min_p > 0.0f; }
+
+static void min_p_apply(struct llama_sampler *s, struct llama_token_data_array *c)
 {
-    if (p <= 0.0f)
+    int32_t n = 0, min_keep = s->params.min_keep;
+    float least = llama_token_data_array_max(c) + logf(s->params.min_p);
+    for (int32_t i = 0; !c->sorted && i < c->size; i++)
+        n += c->data[i].logit >= least;
+    if (n >= min_keep && n > 0) {           // unsorted, and enough are left
+        n = 0;
+        for (int32_t i = 0; i < c->size; i++)
+            if (c->data[i].logit >= least)
+                c->data[n++] = c->data[i];
+        c->size = n;
         return;
-    float least = max_logit(c) + logf(p);
-    if (!c->sorted) {
-        int32_t n = 0;
-        for (int32_t i = 0; i < c->n; i++)
-            n += c->d[i].logit >= least;
-        if (n >= min_keep && n > 0) {
-            n = 0;
-            for (int32_t i = 0; i < c->n; i++)
-                if (c->d[i].logit >= least)
-                    c->d[n++] = c->d[i];
-            c->n = n;
-            return;
-        }
-        partial_sort(c->d, c->n, c->n);
-        c->sorted = true;
     }
+    llama_token_data_array_top(c, c->size);
     int32_t i = 1;
-    while (i < c->n && !(c->d[i].logit < least && i >= min_keep))
+    while (i < c->size && !(c->data[i].logit < least && i >= min_keep))
         i++;
-    c->n = i;
+    c->size = i;
 }
+SAMPLER(min_p) = { .name = "min_p", .rank = 70, .cut = true,
+                   .init = min_p_init, .apply = min_p_apply };
 
 /* ---- nbs/llm/15_sampler.ipynb § The draw ---- */
 
-static int32_t argmax(const struct llama_token_data *c, int32_t n)
+static int32_t argmax(const struct llama_token_data_array *c)
 {
     int32_t best = 0;
-    for (int32_t i = 1; i < n; i++)
-        if (c[i].logit > c[best].logit)
+    for (int32_t i = 1; i < c->size; i++)
+        if (c->data[i].logit > c->data[best].logit)
             best = i;
-    return c[best].id;
+    return best;
 }
 
-static int32_t draw(struct cands *c, struct mt19937 *rng)
+void llama_sampler_scale(struct llama_token_data_array *c, float temp)
 {
-    if (c->n == 1)
-        return c->d[0].id;
-    float m = max_logit(c);
-    if (m - m != 0) // infinite: a bias of 1e300, or a temperature of 1e-45
-        return argmax(c->d, c->n);
-    double sum = 0, run = 0;
-    for (int32_t i = 0; i < c->n; i++)
-        sum += c->d[i].p = expf(c->d[i].logit - m);
-    double target = sum * mt19937_uniform(rng);
-    for (int32_t i = 0; i < c->n; i++) {
-        run += c->d[i].p;
-        if (run >= target)
-            return c->d[i].id;
+    if (temp <= 0) {
+        c->data[0] = c->data[argmax(c)];
+        c->size = 1;
     }
-    return c->d[c->n - 1].id;
+    for (int32_t i = 0; temp > 0 && i < c->size; i++)
+        c->data[i].logit /= temp;
+}
+
+static bool temperature_init(struct llama_sampler *s)
+{
+    if (s->params.dynatemp_range > 0 && !s->params.mirostat &&
+        llama_sampler_chain_add(s, "temp_ext"))
+        return false;                       // chapter 27's stage stands in for this one
+    while (s->params.temp <= 0 && s->n_chain > 0 && s->chain[s->n_chain - 1]->cut)
+        s->n_chain--;                       // no cut can remove the largest
+    return true;
+}
+
+static void temperature_apply(struct llama_sampler *s, struct llama_token_data_array *c)
+{
+    llama_sampler_scale(c, s->params.temp);
+}
+SAMPLER(temperature) = { .name = "temperature", .rank = 90,
+                         .init = temperature_init, .apply = temperature_apply };
+
+static int32_t draw(struct llama_token_data_array *c, struct mt19937 *rng)
+{
+    if (c->size == 1)
+        return 0;
+    float m = llama_token_data_array_max(c);
+    if (m - m != 0) // infinite: a bias of 1e300, or a temperature of 1e-45
+        return argmax(c);
+    double sum = 0, run = 0;
+    for (int32_t i = 0; i < c->size; i++)
+        sum += c->data[i].p = expf(c->data[i].logit - m);
+    double target = sum * mt19937_uniform(rng);
+    for (int32_t i = 0; i < c->size; i++) {
+        run += c->data[i].p;
+        if (run >= target)
+            return i;
+    }
+    return c->size - 1;
+}
+
+void llama_sampler_apply(struct llama_sampler *s, struct llama_token_data_array *c)
+{
+    apply_bias(s, c);
+    for (int32_t i = 0; i < s->n_chain; i++)
+        s->chain[i]->apply(s, c);
+    if (c->selected < 0)
+        c->selected = draw(c, &s->rng);
 }
 
 int32_t llama_sampler_sample(struct llama_sampler *s, const float *logits)
 {
-    const struct llama_sampler_params *p = &s->params;
-    struct cands c = { s->cand, s->n_vocab, false };
-    for (int32_t i = 0; i < c.n; i++)
-        c.d[i] = (struct llama_token_data){ i, logits[i], 0 };
-    apply_bias(s, c.d);
-    apply_penalties(s, c.d);
-    if (p->temp <= 0)
-        return argmax(c.d, c.n);           // no cut can remove the largest
-    top_k(&c, p->top_k);
-    top_p(&c, p->top_p, p->min_keep);
-    min_p(&c, p->min_p, p->min_keep);
-    for (int32_t i = 0; i < c.n; i++)
-        c.d[i].logit /= p->temp;
-    return draw(&c, &s->rng);
+    struct llama_token_data_array c = { s->cand, s->n_vocab, -1, false };
+    for (int32_t i = 0; i < c.size; i++)
+        c.data[i] = (struct llama_token_data){ i, logits[i], 0 };
+    llama_sampler_apply(s, &c);
+    return c.data[c.selected].id;
 }
