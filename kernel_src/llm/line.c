@@ -40,10 +40,11 @@ void line_begin(struct line *l)
 {
     l->len = l->width = l->n_part = 0;
     l->text[0] = 0;
+    l->on_screen = LINE_SHOWN;
     put(l, l->prompt);
 }
 
-void line_show(struct line *l)
+static void line_again(struct line *l)
 {
     put(l, "\n");
     put(l, l->prompt);
@@ -66,20 +67,36 @@ static void line_backspace(struct line *l)
     l->width--;
     l->text[l->len] = 0;
     if (first_column)
-        line_show(l);
+        line_again(l);
     else
         put(l, "\b \b");
 }
 
-static void line_kill(struct line *l)
+/* A line of one row vanishes; a longer one stays behind, and the cursor leaves it. */
+static void line_wipe(struct line *l)
 {
     bool one_row = line_column(l) < LINE_COLUMNS;
     put(l, one_row ? "\r" : "\n");
-    put(l, one_row ? l->prompt : "");
-    for (uint32_t i = 0; one_row && i < l->width; i++)
+    for (uint32_t i = 0; one_row && i < line_column(l); i++)
         put(l, " ");
     put(l, one_row ? "\r" : "");
-    line_begin(l);
+}
+
+void line_hide(struct line *l)
+{
+    if (l->on_screen != LINE_SHOWN)
+        return;
+    line_wipe(l);
+    l->on_screen = LINE_HIDDEN;
+}
+
+void line_unhide(struct line *l)
+{
+    if (l->on_screen != LINE_HIDDEN)
+        return;
+    put(l, l->prompt);
+    l->write(l->text, l->len);
+    l->on_screen = LINE_SHOWN;
 }
 
 static void line_text(struct line *l, uint8_t c)
@@ -146,11 +163,17 @@ enum line_event line_key(struct line *l, uint8_t key)
     }
     switch (key) {
     case '\r':
-    case '\n': put(l, "\n"); return LINE_ENTERED;
+    case '\n':
+        put(l, "\n");
+        l->on_screen = LINE_NOWHERE;
+        return LINE_ENTERED;
     case '\b':
     case DEL: line_backspace(l); break;
-    case CTRL('U'): line_kill(l); break;
-    case CTRL('L'): line_show(l); break;
+    case CTRL('U'):
+        line_wipe(l);
+        line_begin(l);
+        break;
+    case CTRL('L'): line_again(l); break;
     case CTRL('['): l->escape = ESC_BEGUN; break;
     }
     return LINE_MORE;

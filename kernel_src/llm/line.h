@@ -30,11 +30,13 @@ struct line {
     uint8_t part[4], n_part;               // the beginning of a character
     uint8_t escape;                        // where we are in an escape sequence
     bool after_cr;                         // a '\n' now is the second half of CR LF
+    enum { LINE_NOWHERE, LINE_SHOWN, LINE_HIDDEN } on_screen;
 };
 
 enum line_event { LINE_MORE, LINE_ENTERED, LINE_CANCELLED };
 
 void line_begin(struct line *l);           // empties the line and shows the prompt
-void line_show(struct line *l);            // shows it again, in a row of its own
+void line_hide(struct line *l);            // the row is free for others to write
+void line_unhide(struct line *l);          // they are done: the cursor is in column 0
 enum line_event line_key(struct line *l, uint8_t key);
 bool line_key_cancels(uint8_t key);

@@ -361,3 +361,15 @@ bool terminal_poll(struct terminal *t, int key)
     }
     return true;
 }
+
+void terminal_aside(struct terminal *t, bool begins)
+{
+    if (!begins) {
+        line_unhide(&t->line);
+    } else if (t->busy && t->last != '\n') {
+        t->write("\n", 1);
+        t->last = '\n';
+    } else {
+        line_hide(&t->line);
+    }
+}

@@ -45,3 +45,4 @@ void terminal_init(struct terminal *t, struct llm *llm, enum llm_chat_template t
                    void (*write)(const char *s, size_t n));
 void terminal_show(struct terminal *t);              // the first prompt, once
 bool terminal_poll(struct terminal *t, int key);     // -1: no key; true: did something
+void terminal_aside(struct terminal *t, bool begins);    // others write a line; did so

@@ -6,8 +6,8 @@
  * screen with the keyboard. Without a model there is none. */
 #include "base/config.h"
 #include "base/console.h"
-#include "base/io.h"
 #include "base/irq.h"
+#include "base/stdio.h"
 #include "base/string.h"
 #include "base/time.h"
 #include "llm/terminal.h"
@@ -18,13 +18,13 @@ CONFIG_KEY(terminal, "0: no prompt on the console (default 1)");
 
 static struct terminal terminal;
 
-static void terminal_write(const char *s, size_t n)
+static void terminal_log(bool begins)
 {
-    enum { LSR = 5, LSR_THRE = 0x20 };
-    if (n != 1 || *s != '\a')
-        console_write(s, n);
-    else if (inb(COM1 + LSR) & LSR_THRE)
-        outb(COM1, '\a');
+    enum { EFLAGS_IF = 1 << 9 };
+    uint32_t flags;
+    __asm__ volatile("pushfl; pop %0" : "=r"(flags));
+    if (flags & EFLAGS_IF)
+        terminal_aside(&terminal, begins);
 }
 
 static enum llm_chat_template terminal_template(void)
@@ -40,8 +40,10 @@ static enum llm_chat_template terminal_template(void)
 
 static void terminal_start(void)
 {
-    if (config_bool("terminal", true) && kernel_llm.model)
-        terminal_init(&terminal, &kernel_llm, terminal_template(), terminal_write);
+    if (!config_bool("terminal", true) || !kernel_llm.model)
+        return;
+    terminal_init(&terminal, &kernel_llm, terminal_template(), console_write);
+    kprintf_around = terminal_log;
 }
 INITCALL(95, terminal_start);
 
