@@ -32,7 +32,7 @@ lab: .venv/ready        ## JupyterLab on the book
 test: .venv/train       ## run every notebook, check the tangle; ends with "N passed, N failed"
 	@$(CLLM) test
 
-train: .venv/train      ## train the built-in models again (chapter 22; about an hour and a half)
+train: .venv/train      ## train the built-in models again (chapter 22; about an hour on two cores)
 	@$(CLLM) train
 
 tangle: .venv/ready     ## notebooks -> cllm/ and kernel_src/
