@@ -393,7 +393,7 @@ def main(argv=None):
     s.add_argument('--set', action='append', metavar='KEY=VALUE'); s.add_argument('--vga', action='store_true'); s.add_argument('--debug', action='store_true')
     s.add_argument('--end-with-caller', action='store_true', help='stop when the program that called this one is gone, however it went (make uses it)')
     s.add_argument('--elf', help='boot this ELF instead of building'); s.add_argument('--host', default='127.0.0.1', help='address to listen on')
-    s = cmd('chat', cmd_chat); s.add_argument('--url'); s.add_argument('--model', '-m'); s.add_argument('--memory', default='64M'); s.add_argument('--temp', type=float, default=0.8); s.add_argument('-n', '--n-predict', type=int, default=256)
+    s = cmd('chat', cmd_chat); s.add_argument('--url'); s.add_argument('--model', '-m'); s.add_argument('--memory', default='64M'); s.add_argument('--temp', type=float, default=0.2, help='temperature (default 0.2; the API alone would take 0.8, too high for a small model)'); s.add_argument('-n', '--n-predict', type=int, default=256)
     s = cmd('iso', cmd_iso); s.add_argument('--model', '-m'); s.add_argument('-o', '--output')
     cmd('readme', cmd_readme)
     s = cmd('train', cmd_train); s.add_argument('--work', default='build/train', help='folder of checkpoints: a second call goes on from them')
