@@ -198,7 +198,7 @@ static struct jinja_value split_space(struct jinja_run *r, struct jinja_value s,
         if (at >= s.len)
             break;
         if (max-- == 0) {
-            jinja_append(r, out, strip(r, piece(s, at, s.len), ABSENT, false, true));
+            jinja_append(r, out, piece(s, at, s.len));
             break;
         }
         for (from = at; at < s.len; at += n) {
@@ -886,7 +886,11 @@ FN(filter_default)
 }
 FN(filter_attr)
 {
-    return want_string(r, "attr", arg[0]) ? jinja_attr(r, self, arg[0]) : UNDEFINED;
+    if (!want_string(r, "attr", arg[0]))
+        return UNDEFINED;
+    if (self.type == JINJA_DICT && !jinja_find_method(self, arg[0]))
+        return jinja_undefined(arg[0].str, arg[0].len);      // never an item
+    return jinja_attr(r, self, arg[0]);
 }
 
 /* The arguments of `a` from number `from` on. */
