@@ -14,7 +14,7 @@
 
 CONFIG_KEY(port, "TCP port to listen on (default 80)");
 CONFIG_KEY(alias, "model name that the API reports (default: the model's)");
-CONFIG_KEY(api_key, "require this key in Authorization: Bearer or X-Api-Key");
+CONFIG_KEY(api_key, "require this key (or one of several: a,b) in Authorization: Bearer or X-Api-Key");
 
 extern const struct api_route __start_set_route[], __stop_set_route[];
 
@@ -124,24 +124,41 @@ uint32_t api_random(void)
     return x ^ (x >> 15);
 }
 
-static bool same_key(const char *a, const char *key)
+static bool same_key(const char *a, const char *key, size_t n)
 {
-    size_t n = strlen(key), diff = strlen(a) ^ n;
+    size_t diff = strlen(a) ^ n;
     for (size_t i = 0, la = strlen(a); i < n; i++)
         diff |= (size_t)(uint8_t)key[i] ^ (uint8_t)(i < la ? a[i] : 0);
     return diff == 0;
 }
 
+/* `keys`: one key, or several with commas between. Every one is looked at. */
+static bool key_in(const char *a, const char *keys)
+{
+    bool found = false;
+    for (;;) {
+        const char *comma = strchr(keys, ',');
+        size_t n = comma ? (size_t)(comma - keys) : strlen(keys);
+        found |= n && same_key(a, keys, n);
+        if (!comma)
+            return found;
+        keys = comma + 1;
+    }
+}
+
 static bool allowed(const struct http_request *req)
 {
-    const char *key = config_get("api_key"),
+    const char *keys = config_get("api_key"),
                *bearer = http_header_get(req, "Authorization"),
                *x = http_header_get(req, "X-Api-Key");
-    if (!key || strcmp(req->path, "/health") == 0 || strcmp(req->path, "/v1/health") == 0)
+    if (!keys)
         return true;
+    for (const struct api_route *r = __start_set_route; r < __stop_set_route; r++)
+        if (r->open && strcmp(r->path, req->path) == 0)
+            return true;
     if (bearer && strncmp(bearer, "Bearer ", 7) == 0)
-        return same_key(bearer + 7, key);
-    return x && same_key(x, key);
+        return key_in(bearer + 7, keys);
+    return x && key_in(x, keys);
 }
 
 static void preflight(struct http_conn *c)

@@ -4,7 +4,7 @@
 
 /* api.h: routes and errors, the frame of the HTTP API.
  *
- * ROUTE("GET", "/health", fn) at file scope makes fn answer that request. Errors have
+ * ROUTE("GET", "/props", fn) at file scope makes fn answer that request. Errors have
  * llama.cpp's shape, {"error":{"code":…,"message":…,"type":…}}. Only api/ sees both
  * towers. */
 #pragma once
@@ -18,12 +18,15 @@
 struct api_route {
     const char *method, *path;
     void (*handler)(struct http_conn *c, const struct http_request *req);
+    bool open;                             // answers without an API key
 };
 #define ROUTE_NAME2(fn, line) route_##fn##_##line
 #define ROUTE_NAME(fn, line) ROUTE_NAME2(fn, line)
-#define ROUTE(method, path, fn)                                            \
+#define ROUTE_AS(method, path, fn, open)                                   \
     static const struct api_route ROUTE_NAME(fn, __LINE__) __attribute__(( \
-        used, aligned(sizeof(void *)), section("set_route"))) = { method, path, fn }
+        used, aligned(sizeof(void *)), section("set_route"))) = { method, path, fn, open }
+#define ROUTE(method, path, fn) ROUTE_AS(method, path, fn, false)
+#define ROUTE_OPEN(method, path, fn) ROUTE_AS(method, path, fn, true)
 
 void api_error(struct http_conn *c, int status, const char *type, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));

@@ -47,8 +47,8 @@ static void get_health(struct http_conn *c, const struct http_request *req)
     if (api_has_model(c))
         http_respond(c, 200, "application/json; charset=utf-8", ok, sizeof ok - 1);
 }
-ROUTE("GET", "/health", get_health);
-ROUTE("GET", "/v1/health", get_health);
+ROUTE_OPEN("GET", "/health", get_health);
+ROUTE_OPEN("GET", "/v1/health", get_health);
 
 static void put_model(struct json_writer *w, const struct llama_model *m)
 {

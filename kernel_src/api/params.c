@@ -349,6 +349,8 @@ static void refuse_unsupported(struct reader *r, bool chat)
         refuse(r, 501, "echo", "this feature is not supported yet");
 }
 
+void gen_params_defaults(struct gen_params *p) __attribute__((weak)); // the operator's
+
 bool gen_params_read(struct gen_params *p, const struct json_node *body, bool chat,
                      struct params_error *err)
 {
@@ -359,6 +361,8 @@ bool gen_params_read(struct gen_params *p, const struct json_node *body, bool ch
     p->n_predict = p->id_slot = -1;
     p->n = 1;
     p->cache_prompt = true;
+    if (gen_params_defaults)
+        gen_params_defaults(p);
 
     field_bool(&r, "stream", &p->stream);
     field_bool(&r, "cache_prompt", &p->cache_prompt);
