@@ -14,7 +14,7 @@
 
 CONFIG_KEY(port, "TCP port to listen on (default 80)");
 CONFIG_KEY(alias, "model name that the API reports (default: the model's)");
-CONFIG_KEY(api_key, "require this key (or one of several: a,b) in Authorization: Bearer or X-Api-Key");
+CONFIG_KEY(api_key, "keys, as a,b: Authorization: Bearer or X-Api-Key must name one");
 
 extern const struct api_route __start_set_route[], __stop_set_route[];
 
