@@ -35,8 +35,8 @@ enum http_phase {
 struct http_conn {
     struct tcp_conn *tcp;           /* NULL once the client is gone */
     enum http_phase phase;
-    bool head_only, chunked, keep_alive;
-    int n_requests;
+    bool head_only, chunked, keep_alive, fin_leaves;
+    int n_requests, status;         /* status: of the answer, 0 before it */
     uint64_t progress_ms;           /* when something last moved */
     uint64_t head_ms;               /* first byte of this request */
     struct http_parser parser;
@@ -152,6 +152,14 @@ static void http_close(struct http_conn *c, uint64_t now)
     c->progress_ms = now;
 }
 
+LINKER_SET_DECLARE(http_done, http_done_fn);
+
+static void http_tell(const struct http_conn *c)
+{
+    LINKER_SET_FOREACH(http_done, http_done_fn, fn)
+        (*fn)(c, &c->parser.req, c->status, time_ms() - c->head_ms);
+}
+
 /* TCP says the client is no more, or we gave it up. */
 static void http_lost(struct http_conn *c)
 {
@@ -164,6 +172,7 @@ static void http_lost(struct http_conn *c)
     http_stats.aborted++;
     http_out_reset(c);
     if (c->on_close) {
+        http_tell(c);
         c->phase = HTTP_VANISHED;
         c->on_close(c->on_close_user);
         http_free(c);
@@ -180,6 +189,8 @@ void http_on_close(struct http_conn *c, void (*fn)(void *user), void *user)
     c->on_close = fn;
     c->on_close_user = user;
 }
+
+void http_fin_is_leaving(struct http_conn *c) { c->fin_leaves = true; }
 
 /* ---- nbs/net/09_http.ipynb § Answers ---- */
 
@@ -202,6 +213,7 @@ static void http_start(struct http_conn *c, int status, const char *content_type
         .content_type = content_type, .extra = c->extra,
     };
     c->extra[c->extra_len] = 0;
+    c->status = status;
     size_t n = http_emit_head(head, sizeof head, &a);
     KASSERT(n);                     /* extra is bounded, the rest is short */
     http_out(c, head, n, HTTP_OUT_SPARE);
@@ -210,6 +222,7 @@ static void http_start(struct http_conn *c, int status, const char *content_type
 /* The answer is complete; a gone client's handle ends here. */
 static void http_finish(struct http_conn *c)
 {
+    http_tell(c);
     if (!c->tcp) {
         http_free(c);
         return;
@@ -363,6 +376,8 @@ static void http_dispatch(struct http_conn *c)
     c->head_only = !strcmp(req->method, "HEAD");
     c->keep_alive = req->keep_alive && ++c->n_requests < HTTP_KEEPALIVE_MAX;
     c->extra_len = 0;
+    c->status = 0;
+    c->fin_leaves = false;
     c->on_close = NULL;
     http_stats.requests++;
     http_serve(c, req, http_serve_ctx);
@@ -460,7 +475,8 @@ static bool http_visit(struct http_conn *c, uint64_t now)
     if (!c->tcp)
         return false;                       /* gone; its handler has not noticed yet */
     bool work = http_flush(c);
-    if (tcp_is_dead(c->tcp)) {
+    bool answering = c->phase == HTTP_WAITING || c->phase == HTTP_STREAMING;
+    if (tcp_is_dead(c->tcp) || (answering && c->fin_leaves && tcp_eof(c->tcp))) {
         http_lost(c);
         return true;
     }

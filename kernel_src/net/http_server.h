@@ -11,6 +11,7 @@
  * twin: http_server.c */
 #pragma once
 
+#include "base/kernel.h"
 #include "net/http.h"
 
 #define HTTP_CONN_MAX      64       /* open connections; more wait in TCP */
@@ -63,6 +64,16 @@ void http_end(struct http_conn *);
 void http_on_close(struct http_conn *, void (*fn)(void *user), void *user);
 /* The client is known to be gone: producing more is in vain. */
 bool http_is_gone(const struct http_conn *);
+/* From here on, and for this answer, the client's FIN counts as leaving. For answers that
+ * cost so much that nobody should get them behind a half-closed connection. */
+void http_fin_is_leaving(struct http_conn *);
+
+/* HTTP_DONE(fn) at file scope: fn is told once of every request, when its answer is
+ * complete or its client has vanished (before on_close). status: as sent, 0 if nothing
+ * was. A refused request may have no method and no path (NULL). */
+typedef void (*http_done_fn)(const struct http_conn *, const struct http_request *,
+                             int status, uint64_t took_ms);
+#define HTTP_DONE(fn) LINKER_SET(http_done, http_done_fn, http_done_##fn) = fn
 
 struct http_stats {
     uint32_t accepted, requests, refused, timeouts, aborted, evicted, open;
