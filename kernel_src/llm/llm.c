@@ -10,6 +10,15 @@
 #include "base/string.h"
 #include "llm/llm.h"
 
+LINKER_SET_DECLARE(llm_watch, llm_watch_fn);
+LINKER_SET_DECLARE(llm_limit, llm_limit_fn);
+
+static void tell_watchers(const struct llm *l, const struct llm_slot *s, bool begins)
+{
+    LINKER_SET_FOREACH(llm_watch, llm_watch_fn, fn)
+        (*fn)(l, s, begins);
+}
+
 static int32_t common_prefix(const struct llm_slot *s, const struct llm_task *t)
 {
     int32_t n = 0;
@@ -60,7 +69,8 @@ static void slot_start(struct llm *l, struct llm_slot *s, struct llm_task *t)
     for (int32_t i = 0; !t->embedding && i < t->n_prompt; i++)
         llama_sampler_accept(&s->sampler, t->prompt[i]);
     l->stats.n_cached_tokens += (uint64_t)keep;
-    l->stats.n_tasks++;
+    t->id = l->stats.n_tasks++;
+    tell_watchers(l, s, true);
 }
 
 static void start_waiting(struct llm *l)
@@ -85,6 +95,19 @@ static void start_waiting(struct llm *l)
 
 /* ---- nbs/llm/16_llm.ipynb § Submitting and cancelling ---- */
 
+static bool same_request(const struct llm_task *a, const struct llm_task *b)
+{
+    return a && b && a->request && a->request == b->request;
+}
+
+static bool queue_full(const struct llm *l)
+{
+    int32_t n = 0;
+    for (const struct llm_task *t = l->queue_head, *prev = NULL; t; prev = t, t = t->next)
+        n += !same_request(prev, t);
+    return n >= l->params.n_queue;
+}
+
 enum llm_submit_result llm_submit(struct llm *l, struct llm_task *t)
 {
     if (!l->model)
@@ -99,16 +122,20 @@ enum llm_submit_result llm_submit(struct llm *l, struct llm_task *t)
     for (int32_t i = 0; i < t->n_prompt; i++)
         if (t->prompt[i] < 0 || t->prompt[i] >= l->model->hparams.n_vocab)
             return LLM_BAD_TOKEN;
-    if (l->n_queued >= LLM_QUEUE_MAX)
-        return LLM_QUEUE_FULL;
+    if (!same_request(l->queue_tail, t) && queue_full(l)) {
+        start_waiting(l);
+        if (queue_full(l))
+            return LLM_QUEUE_FULL;
+    }
 
     t->slot = -1;
     t->next = NULL;
     t->n_decoded = t->n_cached = t->n_past = 0;
     t->stop_type = LLM_STOP_NONE;
     t->stopping_word = t->error = NULL;
-    t->truncated = t->has_new_line = false;
+    t->truncated = t->has_new_line = t->no_memory = false;
     t->text = (struct text_stream){0};
+    t->line = 0;
     t->embedding_out = NULL;
     t->t_start_us = t->t_prompt_us = t->t_end_us = 0;
     if (l->queue_tail)
@@ -120,13 +147,43 @@ enum llm_submit_result llm_submit(struct llm *l, struct llm_task *t)
     return LLM_SUBMITTED;
 }
 
+/* What the task in a slot has done until `now`. */
+static void count_work(struct llm_stats *st, const struct llm_slot *s, uint64_t now)
+{
+    const struct llm_task *t = s->task;
+    st->n_prompt_tokens += (uint64_t)(s->n_prompt_done - t->n_cached);
+    st->n_predicted += (uint64_t)t->n_decoded;
+    st->prompt_us += (t->t_prompt_us ? t->t_prompt_us : now) - t->t_start_us;
+    st->predicted_us += t->t_prompt_us ? now - t->t_prompt_us : 0;
+    if (s->n_past > st->n_tokens_max)
+        st->n_tokens_max = s->n_past;
+}
+
+struct llm_stats llm_stats_now(const struct llm *l)
+{
+    struct llm_stats st = l->stats;
+    for (int32_t i = 0; i < l->n_slots; i++)
+        if (l->slot[i].task)
+            count_work(&st, &l->slot[i], l->now_us());
+    return st;
+}
+
+static void slot_leave(struct llm *l, struct llm_slot *s)
+{
+    struct llm_task *t = s->task;
+    t->t_end_us = l->now_us();
+    count_work(&l->stats, s, t->t_end_us);
+    tell_watchers(l, s, false);
+    s->task = NULL;
+    s->last_used_us = t->t_end_us;
+}
+
 void llm_cancel(struct llm *l, struct llm_task *t)
 {
     l->stats.n_cancelled++;
     for (int32_t i = 0; i < l->n_slots; i++)
         if (l->slot[i].task == t) {
-            l->slot[i].task = NULL;
-            l->slot[i].last_used_us = l->now_us();
+            slot_leave(l, &l->slot[i]);
             return;
         }
     struct llm_task *prev = NULL;
@@ -203,12 +260,7 @@ static void slot_finish(struct llm *l, struct llm_slot *s, enum llm_stop_type wh
     struct llm_task *t = s->task;
     t->stop_type = why;
     t->n_past = s->n_past;
-    t->t_end_us = l->now_us();
-    s->task = NULL;
-    s->last_used_us = t->t_end_us;
-    l->stats.n_predicted += (uint64_t)t->n_decoded;
-    if (t->t_prompt_us)
-        l->stats.predicted_us += t->t_end_us - t->t_prompt_us;
+    slot_leave(l, s);
     if (t->cb->on_done)
         t->cb->on_done(t);
 }
@@ -222,6 +274,14 @@ static int32_t slot_sample(struct llm *l, struct llm_slot *s)
     int32_t token = llama_sampler_sample(&s->sampler, logits);
     llama_sampler_accept(&s->sampler, token);
     return token;
+}
+
+static bool limit_reached(const struct llm *l, struct llm_task *t)
+{
+    bool enough = false;
+    LINKER_SET_FOREACH(llm_limit, llm_limit_fn, fn)
+        enough |= (*fn)(l, t);
+    return enough;
 }
 
 static void slot_token(struct llm *l, struct llm_slot *s, int32_t token)
@@ -244,6 +304,7 @@ static void slot_token(struct llm *l, struct llm_slot *s, int32_t token)
                             &len, &word)) {
     case TEXT_NO_MEMORY:
         t->error = "out of memory for the generated text";
+        t->no_memory = true;
         slot_finish(l, s, LLM_STOP_ERROR);
         return;
     case TEXT_STOPPED:
@@ -257,6 +318,8 @@ static void slot_token(struct llm *l, struct llm_slot *s, int32_t token)
             stop = LLM_STOP_LIMIT;
             t->truncated = true;
         }
+        if (limit_reached(l, t))
+            stop = LLM_STOP_LIMIT;
         if (llama_vocab_is_eog(&l->vocab, token))
             stop = LLM_STOP_EOS;
         if (stop != LLM_STOP_NONE && len == 0)
@@ -274,11 +337,8 @@ static void slot_after_batch(struct llm *l, struct llm_slot *s)
     struct llm_task *t = s->task;
     if (s->n_prompt_done < t->n_prompt)
         return;                                      // more prompt in the next step
-    if (!t->t_prompt_us) {
+    if (!t->t_prompt_us)
         t->t_prompt_us = l->now_us();
-        l->stats.prompt_us += t->t_prompt_us - t->t_start_us;
-        l->stats.n_prompt_tokens += (uint64_t)(t->n_prompt - t->n_cached);
-    }
     if (t->embedding) {
         t->embedding_out = llama_get_embeddings_seq(l->ctx, (int32_t)(s - l->slot));
         slot_finish(l, s, LLM_STOP_NONE);
@@ -392,6 +452,7 @@ bool llm_load(struct llm *l, const void *data, size_t size, const struct llm_par
     l->now_us = now_us;
     l->n_slots = p->n_parallel ? p->n_parallel : 4;
     l->params.n_batch = p->n_batch ? p->n_batch : 64;
+    l->params.n_queue = p->n_queue ? p->n_queue : LLM_QUEUE_MAX;
     if (l->n_slots < 1 || l->n_slots > LLM_SLOTS_MAX || l->params.n_batch < l->n_slots ||
         l->params.n_batch > LLM_BATCH_MAX) {
         snprintf(err, err_cap, "parallel must be 1..%d and batch_size parallel..%d",

@@ -19,13 +19,13 @@
 #include "llm/tokenizer.h"
 
 #define LLM_SLOTS_MAX   16        // slots; `parallel` in the configuration, 4 unless told
-#define LLM_QUEUE_MAX   64        // tasks that wait for a slot
+#define LLM_QUEUE_MAX   64        // requests that wait for a slot, unless params say
 #define LLM_EOG_MAX     16        // end-of-generation tokens that ignore_eos knows
 #define LLM_BATCH_MAX   512       // tokens in one step; `batch_size`, 64 unless told
 
 enum llm_submit_result {
     LLM_SUBMITTED,
-    LLM_QUEUE_FULL,      // LLM_QUEUE_MAX tasks are waiting: 503
+    LLM_QUEUE_FULL,      // params.n_queue requests are waiting: 503
     LLM_PROMPT_EMPTY,    // 400
     LLM_PROMPT_TOO_LONG, // does not leave room for one token in a slot's context: 400
     LLM_BAD_TOKEN,       // a token id outside the vocabulary: 400
@@ -62,6 +62,8 @@ struct llm_task {
     bool cache_prompt;                     // may start behind a common prefix
     bool ignore_eos;
     bool paused;                           // skip this task for now (its reader is slow)
+    const void *request; // tasks that share it are let in together; NULL: on its own
+    int32_t n_indent, t_max_predict_ms;    // for LLM_LIMIT; <= 0: none
     struct llama_sampler_params sampling;
     const char *const *stop;               // stop strings (n_stop)
     int32_t n_stop;
@@ -69,6 +71,7 @@ struct llm_task {
     void *user;
 
     /* Results, valid from the first callback on. */
+    uint32_t id;                           // counts the tasks that found a slot
     int32_t slot;                          // where it runs; -1 while it waits
     int32_t n_decoded;                     // tokens generated
     int32_t n_cached;                      // prompt tokens found in the slot's cache
@@ -76,7 +79,9 @@ struct llm_task {
     enum llm_stop_type stop_type;
     const char *stopping_word;             // one of stop[], or NULL
     const char *error;                     // with LLM_STOP_ERROR
+    bool no_memory;                        // … which another time may go well
     bool truncated, has_new_line;
+    size_t line;                           // LLM_LIMIT's: where the last line begins
     struct text_stream text;               // all text so far
     const float *embedding_out; // (n_embd), during on_done of an embedding task
     uint64_t t_start_us, t_prompt_us, t_end_us;   // taken up, prompt evaluated, ended
@@ -96,13 +101,15 @@ struct llm_slot {
 
 struct llm_stats {                         // since boot
     uint64_t n_prompt_tokens, n_cached_tokens, n_predicted, n_decode, n_busy_slots;
-    uint64_t prompt_us, predicted_us;
+    uint64_t prompt_us, predicted_us;      // summed over tasks, also those side by side
     uint32_t n_tasks, n_cancelled;
+    int32_t n_tokens_max;                  // the longest sequence
 };
 
 struct llm_params {
     int32_t n_ctx; // of each slot; 0: the model's, as far as memory goes
     int32_t n_parallel, n_batch;           // 0: 4 and 64
+    int32_t n_queue;                       // requests that may wait; 0: LLM_QUEUE_MAX
     bool embeddings;
     enum llama_pooling_type pooling;
 };
@@ -136,6 +143,16 @@ void llm_cancel(struct llm *l,
                 struct llm_task *t); // no callback follows; the task is yours again
 bool llm_step(struct llm *l);                         // false: nothing to do
 int32_t llm_n_busy(const struct llm *l);
+struct llm_stats llm_stats_now(const struct llm *l);  // the running tasks included
+
+/* ---- what later files may join ---- */
+/* LLM_WATCH(fn): told when a slot has taken up its task, and when the task is about to
+ * leave it, done or cancelled. It only looks. */
+typedef void (*llm_watch_fn)(const struct llm *l, const struct llm_slot *s, bool begins);
+#define LLM_WATCH(fn) LINKER_SET(llm_watch, llm_watch_fn, llm_watch_##fn) = fn
+/* LLM_LIMIT(fn): asked after each token whose text is whole. true: enough. */
+typedef bool (*llm_limit_fn)(const struct llm *l, struct llm_task *t);
+#define LLM_LIMIT(fn) LINKER_SET(llm_limit, llm_limit_fn, llm_limit_##fn) = fn
 
 /* ---- the kernel's one instance (llm_edge.c) ---- */
 extern struct llm kernel_llm;

@@ -17,6 +17,7 @@
 CONFIG_KEY(ctx_size, "tokens of context for each slot (default: the model's)");
 CONFIG_KEY(parallel, "slots: requests that run at once (default 4)");
 CONFIG_KEY(batch_size, "tokens evaluated in one step (default 64)");
+CONFIG_KEY(queue_max, "requests that may wait for a slot (default 64)");
 CONFIG_KEY(embeddings, "1: serve embeddings (default 1)");
 CONFIG_KEY(pooling, "mean, cls, last or none (default: the model's, else mean)");
 
@@ -62,6 +63,7 @@ static bool read_params(struct llm_params *p)
     bool ok = config_count("ctx_size", &p->n_ctx) &&
               config_count("parallel", &p->n_parallel) &&
               config_count("batch_size", &p->n_batch) &&
+              config_count("queue_max", &p->n_queue) &&
               config_count("embeddings", &embeddings);
     p->embeddings = embeddings != 0;
     const char *name = config_get("pooling");

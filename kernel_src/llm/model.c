@@ -443,6 +443,8 @@ const struct llama_model *llama_get_model(const struct llama_context *c)
     return c->model;
 }
 
+struct llama_kv_cache *llama_get_memory(struct llama_context *c) { return &c->kv; }
+
 enum llama_pooling_type llama_pooling_type(const struct llama_context *c)
 {
     return c->p.pooling;

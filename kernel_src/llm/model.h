@@ -90,6 +90,7 @@ int32_t llama_n_ctx_seq(const struct llama_context *ctx);    // cells of one seq
 int32_t llama_n_batch(const struct llama_context *ctx);
 int32_t llama_n_seq_max(const struct llama_context *ctx);
 const struct llama_model *llama_get_model(const struct llama_context *ctx);
+struct llama_kv_cache *llama_get_memory(struct llama_context *ctx); // for state.c
 enum llama_pooling_type llama_pooling_type(const struct llama_context *ctx);
 size_t llama_compute_size(const struct llama_context *ctx); // bytes of the compute buffer
 
