@@ -265,13 +265,36 @@ static void slot_finish(struct llm *l, struct llm_slot *s, enum llm_stop_type wh
         t->cb->on_done(t);
 }
 
+/* Draw among the tokens that the constraint allows; LLAMA_TOKEN_NULL: there are none. */
+static int32_t sample_again(struct llm *l, struct llm_slot *s, const float *logits)
+{
+    struct llm_constraint *k = s->task->constraint;
+    struct llama_token_data_array c = { l->cand, l->model->hparams.n_vocab, -1, false };
+    for (int32_t i = 0; i < c.size; i++)
+        c.data[i] = (struct llama_token_data){ i, logits[i], 0 };
+    if (k->mask(k, c.data, c.size) > 0) {
+        llama_sampler_apply(&s->sampler, &c);
+        if (k->allows(k, c.data[c.selected].id))
+            return c.data[c.selected].id;
+    }
+    for (int32_t i = 0; i < l->n_eog; i++) // biases may rule out all but the end
+        if (k->allows(k, l->eog[i]))
+            return l->eog[i];
+    return LLAMA_TOKEN_NULL;
+}
+
 static int32_t slot_sample(struct llm *l, struct llm_slot *s)
 {
     float *logits = llama_get_logits_ith(l->ctx, s->i_batch);
+    struct llm_constraint *k = s->task->constraint;
     if (s->task->ignore_eos)
         for (int32_t i = 0; i < l->n_eog; i++)
             logits[l->eog[i]] = -__builtin_inff();
     int32_t token = llama_sampler_sample(&s->sampler, logits);
+    if (k && !k->allows(k, token))
+        token = sample_again(l, s, logits);
+    if (token == LLAMA_TOKEN_NULL || (k && !k->accept(k, token)))
+        return LLAMA_TOKEN_NULL;
     llama_sampler_accept(&s->sampler, token);
     return token;
 }
@@ -345,7 +368,14 @@ static void slot_after_batch(struct llm *l, struct llm_slot *s)
     } else if (t->n_predict == 0) {
         slot_finish(l, s, LLM_STOP_LIMIT);
     } else {
-        slot_token(l, s, slot_sample(l, s));
+        int32_t token = slot_sample(l, s);
+        if (token != LLAMA_TOKEN_NULL) {
+            slot_token(l, s, token);
+        } else {
+            t->error = t->constraint->error ? t->constraint->error
+                                            : "no token of the vocabulary fits the grammar";
+            slot_finish(l, s, LLM_STOP_ERROR);
+        }
     }
 }
 

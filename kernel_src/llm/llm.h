@@ -51,8 +51,18 @@ struct llm_callbacks {
     void (*on_done)(struct llm_task *t);
 };
 
-/* The caller fills in the first part and keeps task, prompt and stop strings alive until
- * on_done or llm_cancel. */
+/* What a text must keep to. Each token is first drawn without asking; only if it may not
+ * come, all others that may not are ruled out and it is drawn again: llama.cpp's order. */
+struct llm_constraint {
+    bool (*allows)(struct llm_constraint *k, int32_t token);    // may it come next?
+    /* Set the logit of each that may not to -INFINITY. Returns how many may. */
+    int32_t (*mask)(struct llm_constraint *k, struct llama_token_data *cand, int32_t n);
+    bool (*accept)(struct llm_constraint *k, int32_t token);    // it has come
+    const char *error;                     // why one of them failed, or NULL
+};
+
+/* The caller fills in the first part and keeps task, prompt, stop strings and constraint
+ * alive until on_done or llm_cancel. */
 struct llm_task {
     const int32_t *prompt;
     int32_t n_prompt;
@@ -67,6 +77,7 @@ struct llm_task {
     struct llama_sampler_params sampling;
     const char *const *stop;               // stop strings (n_stop)
     int32_t n_stop;
+    struct llm_constraint *constraint;     // NULL: none
     const struct llm_callbacks *cb;
     void *user;
 
