@@ -194,7 +194,7 @@ def cmd_readme(a):
     (root()/'README.md').write_text(readme_text(), encoding='utf-8')
     return 0
 
-# %% ../nbs/tools/07_cli.ipynb #70aafc36
+# %% ../nbs/tools/07_cli.ipynb #282ac50d
 def default_model():
     "The built-in model, or a tiny random one made on the spot (with a word about it)."
     p = root()/'models'/'cllm-chat-q8_0.gguf'                # chapter 22 trains it
@@ -251,12 +251,13 @@ def cmd_run(a):
     config = _run_config(a)
     model = gguf_file(a.model) if a.model else default_model() if not a.elf else None
     elf = Elf(a.elf) if a.elf else build()
-    console = _Console(sys.stdout)
+    console = _Console(getattr(a, 'out', sys.stdout))
     vm = Machine(elf, model=model, memory=a.memory, smp=a.smp, accel=a.accel, nic=a.nic, config=config, port=a.port, wait=None, vga=a.vga, echo=console, host_addr=a.host)
     if a.vga: _window(vm)
     if a.debug:
         vm.args += ['-S', '-gdb', 'tcp:127.0.0.1:1234']
         print(f'QEMU waits for a debugger. In another terminal:\n  gdb {elf.path} -ex "target remote 127.0.0.1:1234" -ex "break kernel_main" -ex continue', flush=True)
+    announce = getattr(a, 'announce', lambda url: console.line(f'ready {url}'))
     stop, failed = threading.Event(), []
     for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if s != signal.SIGHUP or signal.getsignal(s) != signal.SIG_IGN: signal.signal(s, lambda *_: stop.set())     # nohup stays nohup
@@ -267,7 +268,7 @@ def cmd_run(a):
             import termios, tty as ttymod
             old = termios.tcgetattr(sys.stdin); ttymod.setcbreak(sys.stdin.fileno())
         def ready():
-            try: vm.wait_ready(10**9 if a.debug else 60); console.line(f'ready {vm.url}')
+            try: vm.wait_ready(10**9 if a.debug else 60); announce(vm.url)
             except Exception as e:
                 if not stop.is_set(): failed.append(str(e).split('\nlast serial lines:')[0]); stop.set()      # those lines were just shown
         threading.Thread(target=ready, daemon=True).start()
@@ -287,8 +288,8 @@ def cmd_run(a):
             if old: termios.tcsetattr(sys.stdin, termios.TCSADRAIN, old)
         code = vm.proc.poll()
     if code and not failed: failed.append(f'QEMU ended with exit code {code}')
-    if console.row: print(flush=True)                                                   # stopped in the middle of a line
-    for f in failed: print(f'cllm run: {f}', file=sys.stderr)
+    if console.row: print(file=console.out, flush=True)                                                   # stopped in the middle of a line
+    for f in failed: print(f'{getattr(a, "name", "cllm run")}: {f}', file=sys.stderr)
     return 1 if failed else 0
 
 # %% ../nbs/tools/07_cli.ipynb #5debbaf3
