@@ -92,10 +92,10 @@ def qemu_args(elf, model=None, memory='64M', smp=1, accel='auto', nic='e1000', c
     if debug: a += ['-S', '-gdb', 'tcp:127.0.0.1:1234']
     return a
 
-# %% ../nbs/tools/03_machine.ipynb #4a1ba8c6
+# %% ../nbs/tools/03_machine.ipynb #59084b95
 def split_config(config: dict):
     "Divide a configuration into a command line for plain values and a dict for the JSON module."
-    plain = {k: v for k, v in (config or {}).items() if isinstance(v, (bool, int, float, str)) and not re.search(r'[\s"\'=,]', str(v))}
+    plain = {k: v for k, v in (config or {}).items() if k != 'api_key' and isinstance(v, (bool, int, float, str)) and not re.search(r'[\s"\'=,]', str(v))}
     rest = {k: v for k, v in (config or {}).items() if k not in plain}
     return ' '.join(f'{k}={int(v) if isinstance(v, bool) else v}' for k, v in plain.items()), rest
 
