@@ -14,6 +14,7 @@
 #include "net/http_server.h"
 
 #define API_RESPONSE_MAX (512 << 10)       // bytes of one JSON answer
+#define API_LOGPROBS_MAX (2 << 20)         // … that has log-probabilities
 
 struct api_route {
     const char *method, *path;

@@ -29,6 +29,8 @@ static void completion_free(struct completion *c)
         kfree(t->tokens);
         kfree(t->out_tokens);
         kfree(t->embedding);
+        if (t->logprobs)
+            logprobs_end(t);
     }
     gen_params_free(&c->p);
     json_free(&c->doc);
@@ -183,31 +185,49 @@ static void on_token(struct llm_task *task, int32_t token, const char *text, siz
 {
     struct completion_task *t = (struct completion_task *)task;
     struct completion *c = t->c;
+    bool more = t->logprobs && logprobs_token(t, text, len);
     if (c->p.return_tokens)
         keep_token(t, token);
     if (!c->p.stream || !begin_stream(c))
         return;
-    if (len) {
+    if (len || more) {
         struct json_writer w;
         jw_init(&w, API_RESPONSE_MAX);
         shape_chunk(&w, t, text, len);
+        if (t->logprobs)
+            logprobs_sent(t);
         send_event(c, &w, NULL);
     }
+}
+
+static void on_prompt(struct llm_task *task)
+{
+    struct completion_task *t = (struct completion_task *)task;
+    struct completion *c = t->c;
+    struct json_writer w;
+    if (!c->p.stream || !c->p.return_progress || !begin_stream(c))
+        return;
+    jw_init(&w, API_RESPONSE_MAX);
+    shape_progress(&w, t);
+    send_event(c, &w, NULL);
 }
 
 static void answer(struct completion *c)
 {
     struct json_writer w;
     const char *error = NULL;
+    bool no_memory = c->tokens_lost;
     for (int32_t i = 0; i < c->n_tasks; i++)
-        if (c->t[i].task.stop_type == LLM_STOP_ERROR)
+        if (c->t[i].task.stop_type == LLM_STOP_ERROR) {
             error = c->t[i].task.error;
-    if (error) {
-        api_error(c->conn, 500, "server_error", "%s", error);
-    } else if (c->tokens_lost) {
+            no_memory |= c->t[i].task.no_memory;
+        }
+    if (no_memory) {
         api_no_memory(c->conn);
+    } else if (error) {
+        api_error(c->conn, 500, "server_error", "%s", error);
     } else {
-        jw_init(&w, API_RESPONSE_MAX);
+        jw_init(&w, c->p.logprobs || c->p.echo ? API_LOGPROBS_MAX : API_RESPONSE_MAX);
         shape_answer(&w, c);
         api_respond(c->conn, 200, &w);
     }
@@ -228,9 +248,10 @@ static void stream_done(struct completion *c, struct completion_task *t)
         jw_object(&w);
         jw_key(&w, "error");
         jw_object(&w);
-        jw_kint(&w, "code", 500);
+        bool no_memory = t->task.no_memory;
+        jw_kint(&w, "code", no_memory ? 503 : 500);
         jw_kcstr(&w, "message", t->task.error);
-        jw_kcstr(&w, "type", "server_error");
+        jw_kcstr(&w, "type", no_memory ? "unavailable_error" : "server_error");
         jw_end(&w);
         jw_end(&w);
     } else {
@@ -280,7 +301,8 @@ static void on_done(struct llm_task *task)
         answer(c);
 }
 
-static const struct llm_callbacks callbacks = { on_token, on_done };
+static const struct llm_callbacks callbacks = { on_token, on_done, on_prompt,
+                                                logprobs_logits };
 
 /* ---- nbs/api/18_v1.ipynb § Starting one ---- */
 
@@ -379,6 +401,13 @@ static enum prompt_result read_prompts(struct completion *c,
     return r;
 }
 
+/* These have nothing to cancel. */
+static void not_submitted(struct completion *c, int32_t from)
+{
+    for (int32_t i = from; i < c->n_tasks; i++)
+        c->t[i].done = true;
+}
+
 static bool submit_all(struct completion *c)
 {
     for (int32_t i = 0; i < c->n_tasks; i++) {
@@ -396,10 +425,14 @@ static bool submit_all(struct completion *c)
         t->stop = c->p.stop;
         t->n_stop = c->p.n_stop;
         t->cb = &callbacks;
+        if (logprobs_begin && !logprobs_begin(&c->t[i])) {
+            not_submitted(c, i);
+            api_no_memory(c->conn);
+            return false;
+        }
         enum llm_submit_result r = llm_submit(&kernel_llm, t);
         if (r != LLM_SUBMITTED) {
-            for (int32_t k = i; k < c->n_tasks; k++)
-                c->t[k].done = true; // never submitted: nothing to cancel
+            not_submitted(c, i);
             refuse_task(c->conn, r, t->n_prompt);
             return false;
         }

@@ -19,6 +19,7 @@ struct completion_task {
     bool done;
     float *embedding;                  // (n_embd), SHAPE_EMBEDDING
     int32_t *out_tokens, n_out, cap_out;      // with return_tokens
+    struct task_logprobs *logprobs;    // chapter 30; NULL: nobody asked
 };
 
 struct completion {
@@ -36,6 +37,23 @@ struct completion {
     size_t queued, queue_cap;
     struct completion_task t[];
 };
+
+/* Chapter 30, if it is linked: log-probabilities, echo, response_fields. false: no memory.
+ * logprobs_token: the last token has given out this text; true: that is worth a piece of
+ * the stream, even if it is empty. */
+#define WEAK __attribute__((weak))
+WEAK bool logprobs_begin(struct completion_task *t);
+WEAK void logprobs_end(struct completion_task *t);
+WEAK bool logprobs_logits(struct llm_task *task, const float *logits,
+                          const struct llama_token_data_array *left, int32_t token);
+WEAK bool logprobs_token(struct completion_task *t, const char *text, size_t len);
+WEAK void logprobs_sent(struct completion_task *t);
+WEAK void shape_probabilities(struct json_writer *w, const struct completion_task *t);
+WEAK void shape_chat_logprobs(struct json_writer *w, const struct completion_task *t);
+WEAK void shape_text_logprobs(struct json_writer *w, const struct completion_task *t,
+                              const char *text, size_t len);
+WEAK void response_fields_keep(struct json_writer *w, size_t from,
+                               const struct json_node *fields);
 
 /* Takes over doc, which must hold the request. Answers, now or later. */
 void completion_start(struct http_conn *conn, enum completion_shape shape,

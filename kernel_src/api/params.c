@@ -310,18 +310,16 @@ void gen_params_free(struct gen_params *p)
     p->sampling.dry_breakers = NULL;
 }
 
-static void refuse_unsupported(struct reader *r, bool chat)
+static void refuse_unsupported(struct reader *r)
 {
     static const struct { const char *key; double off;
     } numbers[] = {
-        { "n_probs", 0 },
-        { "top_logprobs", 0 },
         { "t_max_predict_ms", -1 },
         { "best_of", 1 },
     };
     static const char *const others[] = {
         "grammar", "json_schema",     "tools",  "functions",
-        "lora",    "response_fields", "suffix", "image_data"
+        "lora",    "suffix", "image_data"
     };
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
         const struct json_node *n = json_get(r->body, numbers[i].key);
@@ -333,20 +331,32 @@ static void refuse_unsupported(struct reader *r, bool chat)
         if ((json_is(n, JSON_STRING) && n->len) || json_count(n))
             refuse(r, 501, others[i], "this feature is not supported yet");
     }
-    const struct json_node *logprobs = json_get(r->body, "logprobs"),
-                           *format =
-                               json_get(json_get(r->body, "response_format"), "type");
-    if ((json_is(logprobs, JSON_BOOL) && logprobs->boolean) || json_number(logprobs) > 0)
-        refuse(r, 501, "logprobs", "this feature is not supported yet");
+    const struct json_node *format =
+        json_get(json_get(r->body, "response_format"), "type");
     if (format && !json_is_str(format, "text"))
         refuse(r,
                json_is_str(format, "json_object") || json_is_str(format, "json_schema")
                    ? 501
                    : 400,
                "response_format", "only {\"type\": \"text\"} is supported yet");
-    bool echo = false;
-    if (!chat && json_get_bool(r->body, "echo", &echo) == JSON_FIELD_OK && echo)
-        refuse(r, 501, "echo", "this feature is not supported yet");
+}
+
+/* What chapter 30 brings. */
+static void read_reports(struct reader *r, struct gen_params *p, bool chat)
+{
+    static const char *const keys[] = { "n_probs", "logprobs", "top_logprobs", "echo" };
+    if (logprob_params_read && response_fields_read) {
+        if (!failed(r) && logprob_params_read(p, r->body, chat, r->err))
+            response_fields_read(p, r->body, r->err);
+        return;
+    }
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        const struct json_node *n = json_get(r->body, keys[i]);
+        if (json_number(n) > 0 || (json_is(n, JSON_BOOL) && n->boolean))
+            refuse(r, 501, keys[i], "this feature is not supported yet");
+    }
+    if (json_count(json_get(r->body, "response_fields")))
+        refuse(r, 501, "response_fields", "this feature is not supported yet");
 }
 
 void gen_params_defaults(struct gen_params *p) __attribute__((weak)); // the operator's
@@ -368,6 +378,8 @@ bool gen_params_read(struct gen_params *p, const struct json_node *body, bool ch
     field_bool(&r, "cache_prompt", &p->cache_prompt);
     field_bool(&r, "ignore_eos", &p->ignore_eos);
     field_bool(&r, "return_tokens", &p->return_tokens);
+    field_bool(&r, "timings_per_token", &p->timings_per_token);
+    field_bool(&r, "return_progress", &p->return_progress);
     struct reader so = { json_get(body, "stream_options"), err };
     field_bool(&so, "include_usage", &p->include_usage);
     field_int(&r, "n_predict", -1, INT32_MAX, &p->n_predict);
@@ -395,7 +407,8 @@ bool gen_params_read(struct gen_params *p, const struct json_node *body, bool ch
     read_stages(&r, p);
     read_stop(&r, p);
     read_bias(&r, p);
-    refuse_unsupported(&r, chat);
+    read_reports(&r, p, chat);
+    refuse_unsupported(&r);
     return !failed(&r);
 }
 
@@ -445,6 +458,9 @@ void gen_params_write(struct json_writer *w, const struct gen_params *p)
     jw_kdouble(w, "frequency_penalty", s->frequency_penalty);
     write_stages(w, p);
     jw_kint(w, "min_keep", s->min_keep);
+    jw_kint(w, "n_probs", p->n_probs);
+    jw_kbool(w, "post_sampling_probs", p->post_sampling_probs);
+    jw_kbool(w, "timings_per_token", p->timings_per_token);
     jw_kint(w, "max_tokens", p->n_predict);
     jw_kint(w, "n_predict", p->n_predict);
     jw_kbool(w, "ignore_eos", p->ignore_eos);

@@ -21,6 +21,10 @@ struct gen_params {
     struct llama_logit_bias bias[LOGIT_BIAS_MAX];
     int n_breakers;                              // DRY's
     const char *breaker[LLAMA_DRY_BREAKERS_MAX]; // into the JSON document, or defaults
+    bool timings_per_token, return_progress;     // in each piece of a stream
+    int32_t n_probs;                             // from here on: chapter 30
+    bool logprobs, post_sampling_probs, echo, echo_logprobs;
+    const struct json_node *response_fields;
 };
 
 /* false: status and message say what to answer. */
@@ -32,3 +36,9 @@ void gen_params_write(struct json_writer *w,
 /* What sampling needs and the heap must hold. false: no memory. Free it in any case. */
 bool gen_params_prepare(struct gen_params *p);
 void gen_params_free(struct gen_params *p);
+
+/* Chapter 30, if it is linked. */
+bool logprob_params_read(struct gen_params *p, const struct json_node *body, bool chat,
+                         struct params_error *err) __attribute__((weak));
+bool response_fields_read(struct gen_params *p, const struct json_node *body,
+                          struct params_error *err) __attribute__((weak));

@@ -14,9 +14,10 @@ static double ms(uint64_t us) { return (double)us / 1e3; }
 
 static void put_timings(struct json_writer *w, const struct llm_task *t)
 {
+    uint64_t end = t->t_end_us ? t->t_end_us : kernel_llm.now_us();
     uint64_t from =
-        t->t_prompt_us ? t->t_prompt_us : t->t_end_us; // it may have failed before
-    double prompt = ms(from - t->t_start_us), predicted = ms(t->t_end_us - from);
+        t->t_prompt_us ? t->t_prompt_us : end;           // it may have failed before
+    double prompt = ms(from - t->t_start_us), predicted = ms(end - from);
     int32_t n_prompt = t->n_prompt - t->n_cached, n = t->n_decoded;
     jw_key(w, "timings");
     jw_object(w);
@@ -98,8 +99,12 @@ static void put_text_choice(struct json_writer *w, const struct completion_task 
                             const char *text, size_t len, const char *reason)
 {
     begin_choice(w, t, reason);
-    jw_kstr(w, "text", text, len);
-    jw_knull(w, "logprobs");
+    if (t->logprobs) {
+        shape_text_logprobs(w, t, text, len);
+    } else {
+        jw_kstr(w, "text", text, len);
+        jw_knull(w, "logprobs");
+    }
     jw_end(w);
 }
 
@@ -111,6 +116,8 @@ static void put_message_choice(struct json_writer *w, const struct completion_ta
     jw_kcstr(w, "role", "assistant");
     jw_kstr(w, "content", t->task.text.text, t->task.text.len);
     jw_end(w);
+    if (t->logprobs)
+        shape_chat_logprobs(w, t);
     jw_end(w);
 }
 
@@ -133,6 +140,7 @@ static void put_native(struct json_writer *w, const struct completion_task *ct,
 {
     static const char *const stop_types[] = { "none", "eos", "word", "limit", "none" };
     const struct llm_task *t = &ct->task;
+    size_t from = w->len;
     jw_object(w);
     jw_kint(w, "index", ct->index);
     jw_kstr(w, "content", stream ? "" : t->text.text, stream ? 0 : t->text.len);
@@ -155,7 +163,11 @@ static void put_native(struct json_writer *w, const struct completion_task *ct,
     jw_kcstr(w, "stopping_word", t->stopping_word ? t->stopping_word : "");
     jw_kint(w, "tokens_cached", t->n_past);
     put_timings(w, t);
+    if (ct->logprobs && !stream)
+        shape_probabilities(w, ct);
     jw_end(w);
+    if (ct->c->p.response_fields)
+        response_fields_keep(w, from, ct->c->p.response_fields);
 }
 
 static void put_base64(struct json_writer *w, const uint8_t *b, size_t n)
@@ -254,6 +266,8 @@ static void put_delta(struct json_writer *w, const struct completion_task *t, bo
         jw_kstr(w, "content", text, len);
     }
     jw_end(w);
+    if (t->logprobs && !role)
+        shape_chat_logprobs(w, t);
     jw_end(w);
 }
 
@@ -279,6 +293,24 @@ void shape_role(struct json_writer *w, struct completion_task *t)
     jw_end(w);
 }
 
+/* What a request wants to hear in each piece: how far the prompt is; the timings. */
+static void put_extras(struct json_writer *w, const struct completion_task *ct)
+{
+    const struct llm_task *t = &ct->task;
+    if (t->t_prompt_us) {
+        if (ct->c->p.timings_per_token)
+            put_timings(w, t);
+        return;
+    }
+    jw_key(w, "prompt_progress");
+    jw_object(w);
+    jw_kint(w, "total", t->n_prompt);
+    jw_kint(w, "cache", t->n_cached);
+    jw_kint(w, "processed", t->n_past);
+    jw_kint(w, "time_ms", (int64_t)((kernel_llm.now_us() - t->t_start_us) / 1000));
+    jw_end(w);
+}
+
 void shape_chunk(struct json_writer *w, struct completion_task *t, const char *text,
                  size_t len)
 {
@@ -295,16 +327,25 @@ void shape_chunk(struct json_writer *w, struct completion_task *t, const char *t
         jw_kint(w, "id_slot", t->task.slot);
         jw_kint(w, "tokens_predicted", t->task.n_decoded);
         jw_kint(w, "tokens_evaluated", t->task.n_prompt);
+        put_extras(w, t);
+        if (t->logprobs)
+            shape_probabilities(w, t);
         jw_end(w);
         return;
     }
     begin_chunk(w, t->c);
     if (t->c->shape == SHAPE_CHAT)
-        put_delta(w, t, false, text, len, NULL);
+        put_delta(w, t, !t->task.t_prompt_us, text, len, NULL);
     else
         put_text_choice(w, t, text, len, NULL);
     end_chunk(w, t->c);
+    put_extras(w, t);
     jw_end(w);
+}
+
+void shape_progress(struct json_writer *w, struct completion_task *t)
+{
+    shape_chunk(w, t, "", 0);
 }
 
 void shape_last(struct json_writer *w, struct completion_task *t)

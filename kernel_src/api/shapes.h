@@ -12,6 +12,8 @@ void shape_chunk(struct json_writer *w, struct completion_task *t, const char *t
                  size_t len); // a piece of text
 void shape_role(struct json_writer *w,
                 struct completion_task *t); // chat: the first chunk
+void shape_progress(struct json_writer *w,
+                    struct completion_task *t); // the prompt is not evaluated yet
 void shape_last(struct json_writer *w, struct completion_task *t); // a task's last chunk
 void shape_usage(struct json_writer *w,
                  struct completion *c); // stream_options.include_usage

@@ -51,7 +51,7 @@ static struct llm_slot *pick_slot(struct llm *l, const struct llm_task *t)
 static void slot_start(struct llm *l, struct llm_slot *s, struct llm_task *t)
 {
     int32_t seq = (int32_t)(s - l->slot), keep = 0;
-    if (t->cache_prompt && !t->embedding) {
+    if (t->cache_prompt && !t->embedding && !t->prompt_logits) {
         keep = common_prefix(s, t);
         if (keep == t->n_prompt)
             keep--;
@@ -59,7 +59,8 @@ static void slot_start(struct llm *l, struct llm_slot *s, struct llm_task *t)
     llama_kv_seq_rm(l->ctx, seq, keep, -1);
     s->task = t;
     s->n_past = s->n_prompt_done = keep;
-    s->i_batch = -1;
+    s->i_prompt = s->i_batch = -1;
+    s->fresh = true;
     t->slot = seq;
     t->n_cached = t->n_past = keep;
     t->t_start_us = l->now_us();
@@ -228,29 +229,42 @@ static bool generating(const struct llm_slot *s)
     return s->task && s->n_prompt_done == s->task->n_prompt;
 }
 
+/* The next tokens of the slot's prompt. Of those whose logits are asked for, only as many
+ * as the context has room for: one for each busy slot, and *spare more. */
+static void step_add_prompt(struct llm *l, struct step *b, struct llm_slot *s, int32_t seq,
+                            int32_t *spare)
+{
+    struct llm_task *t = s->task;
+    bool first = true;
+    while (s->n_prompt_done < t->n_prompt && b->n < l->params.n_batch) {
+        bool last = s->n_prompt_done + 1 == t->n_prompt;
+        if (t->prompt_logits && !first && (*spare)-- <= 0)
+            break;
+        if (first)
+            s->i_prompt = b->n;
+        first = false;
+        s->i_batch = b->n;
+        step_add(b, s, seq, t->prompt[s->n_prompt_done++],
+                 t->embedding               ? LLAMA_OUTPUT_EMBD
+                 : last || t->prompt_logits ? LLAMA_OUTPUT_LOGITS
+                                            : 0);
+    }
+}
+
 static void step_collect(struct llm *l, struct step *b)
 {
+    int32_t spare = l->n_outputs - llm_n_busy(l);
     b->n = 0;
     for (int32_t i = 0; i < l->n_slots; i++)
-        l->slot[i].i_batch = -1;
+        l->slot[i].i_prompt = l->slot[i].i_batch = -1;
     for (int32_t i = 0; i < l->n_slots; i++)
         if (generating(&l->slot[i]) && !l->slot[i].task->paused) {
             l->slot[i].i_batch = b->n;
             step_add(b, &l->slot[i], i, l->slot[i].sampled, LLAMA_OUTPUT_LOGITS);
         }
-    for (int32_t i = 0; i < l->n_slots; i++) {
-        struct llm_slot *s = &l->slot[i];
-        if (!s->task || generating(s))
-            continue;
-        while (s->n_prompt_done < s->task->n_prompt && b->n < l->params.n_batch) {
-            bool last = s->n_prompt_done + 1 == s->task->n_prompt;
-            s->i_batch = b->n;
-            step_add(b, s, i, s->task->prompt[s->n_prompt_done++],
-                     s->task->embedding ? LLAMA_OUTPUT_EMBD
-                     : last             ? LLAMA_OUTPUT_LOGITS
-                                        : 0);
-        }
-    }
+    for (int32_t i = 0; i < l->n_slots; i++)
+        if (l->slot[i].task && !generating(&l->slot[i]))
+            step_add_prompt(l, b, &l->slot[i], i, &spare);
 }
 
 /* ---- nbs/llm/16_llm.ipynb § After the batch ---- */
@@ -265,38 +279,70 @@ static void slot_finish(struct llm *l, struct llm_slot *s, enum llm_stop_type wh
         t->cb->on_done(t);
 }
 
-/* Draw among the tokens that the constraint allows; LLAMA_TOKEN_NULL: there are none. */
-static int32_t sample_again(struct llm *l, struct llm_slot *s, const float *logits)
+/* All tokens, with the model's logits. The logits themselves stay as they are: on_logits
+ * wants them. */
+static struct llama_token_data_array candidates(struct llm *l, const struct llm_slot *s,
+                                                const float *logits)
 {
-    struct llm_constraint *k = s->task->constraint;
     struct llama_token_data_array c = { l->cand, l->model->hparams.n_vocab, -1, false };
     for (int32_t i = 0; i < c.size; i++)
         c.data[i] = (struct llama_token_data){ i, logits[i], 0 };
-    if (k->mask(k, c.data, c.size) > 0) {
-        llama_sampler_apply(&s->sampler, &c);
-        if (k->allows(k, c.data[c.selected].id))
-            return c.data[c.selected].id;
+    for (int32_t i = 0; s->task->ignore_eos && i < l->n_eog; i++)
+        c.data[l->eog[i]].logit = -__builtin_inff();
+    return c;
+}
+
+/* Draw among the tokens that the constraint allows; LLAMA_TOKEN_NULL: there are none. */
+static int32_t sample_again(struct llm *l, struct llm_slot *s, const float *logits,
+                            struct llama_token_data_array *c)
+{
+    struct llm_constraint *k = s->task->constraint;
+    *c = candidates(l, s, logits);
+    if (k->mask(k, c->data, c->size) > 0) {
+        llama_sampler_apply(&s->sampler, c);
+        if (k->allows(k, c->data[c->selected].id))
+            return c->data[c->selected].id;
     }
     for (int32_t i = 0; i < l->n_eog; i++) // biases may rule out all but the end
-        if (k->allows(k, l->eog[i]))
+        if (k->allows(k, l->eog[i])) {
+            *c = (struct llama_token_data_array){ l->cand, 1, 0, true };
+            c->data[0] = (struct llama_token_data){ l->eog[i], 0, 1 };
             return l->eog[i];
+        }
     return LLAMA_TOKEN_NULL;
 }
 
 static int32_t slot_sample(struct llm *l, struct llm_slot *s)
 {
-    float *logits = llama_get_logits_ith(l->ctx, s->i_batch);
-    struct llm_constraint *k = s->task->constraint;
-    if (s->task->ignore_eos)
-        for (int32_t i = 0; i < l->n_eog; i++)
-            logits[l->eog[i]] = -__builtin_inff();
-    int32_t token = llama_sampler_sample(&s->sampler, logits);
+    struct llm_task *t = s->task;
+    struct llm_constraint *k = t->constraint;
+    const float *logits = llama_get_logits_ith(l->ctx, s->i_batch);
+    struct llama_token_data_array c = candidates(l, s, logits);
+    llama_sampler_apply(&s->sampler, &c);
+    int32_t token = c.data[c.selected].id;
     if (k && !k->allows(k, token))
-        token = sample_again(l, s, logits);
+        token = sample_again(l, s, logits, &c);
     if (token == LLAMA_TOKEN_NULL || (k && !k->accept(k, token)))
         return LLAMA_TOKEN_NULL;
     llama_sampler_accept(&s->sampler, token);
+    if (t->cb->on_logits && !t->cb->on_logits(t, logits, &c, token)) {
+        t->no_memory = true;
+        return LLAMA_TOKEN_NULL;
+    }
     return token;
+}
+
+/* Tells of the tokens that follow those of the batch in the prompt. false: no memory. */
+static bool slot_tell_prompt(struct llm *l, struct llm_slot *s)
+{
+    struct llm_task *t = s->task;
+    if (!t->prompt_logits || !t->cb->on_logits || s->i_prompt < 0)
+        return true;
+    int32_t next = s->n_past - (s->i_batch - s->i_prompt);
+    for (int32_t i = s->i_prompt; i <= s->i_batch && next < t->n_prompt; i++, next++)
+        if (!t->cb->on_logits(t, llama_get_logits_ith(l->ctx, i), NULL, t->prompt[next]))
+            return false;
+    return true;
 }
 
 static bool limit_reached(const struct llm *l, struct llm_task *t)
@@ -355,9 +401,33 @@ static void slot_token(struct llm *l, struct llm_slot *s, int32_t token)
         slot_finish(l, s, stop);
 }
 
+static void slot_no_memory(struct llm *l, struct llm_slot *s)
+{
+    s->task->error = "out of memory for the probabilities";
+    s->task->no_memory = true;
+    slot_finish(l, s, LLM_STOP_ERROR);
+}
+
+/* false: the callback has cancelled the task. */
+static bool slot_tell_progress(struct llm_slot *s)
+{
+    struct llm_task *t = s->task;
+    s->fresh = false;
+    t->n_past = s->n_past;
+    if (t->cb->on_prompt)
+        t->cb->on_prompt(t);
+    return s->task == t;
+}
+
 static void slot_after_batch(struct llm *l, struct llm_slot *s)
 {
     struct llm_task *t = s->task;
+    if (!slot_tell_prompt(l, s)) {
+        slot_no_memory(l, s);
+        return;
+    }
+    if (s->i_prompt >= 0 && !slot_tell_progress(s))
+        return;
     if (s->n_prompt_done < t->n_prompt)
         return;                                      // more prompt in the next step
     if (!t->t_prompt_us)
@@ -371,6 +441,8 @@ static void slot_after_batch(struct llm *l, struct llm_slot *s)
         int32_t token = slot_sample(l, s);
         if (token != LLAMA_TOKEN_NULL) {
             slot_token(l, s, token);
+        } else if (t->no_memory) {
+            slot_no_memory(l, s);
         } else {
             t->error = t->constraint->error ? t->constraint->error
                                             : "no token of the vocabulary fits the grammar";
@@ -400,6 +472,9 @@ bool llm_step(struct llm *l)
     if (!l->model)
         return false;
     start_waiting(l);
+    for (int32_t i = 0; i < l->n_slots; i++)
+        if (l->slot[i].task && l->slot[i].fresh)
+            slot_tell_progress(&l->slot[i]);
     step_collect(l, &b);
     if (b.n == 0)
         return false;
@@ -420,6 +495,14 @@ bool llm_step(struct llm *l)
 
 /* ---- nbs/llm/16_llm.ipynb § Loading ---- */
 
+/* Each slot may want one; prompts whose logits are asked for go faster with more. */
+static int32_t choose_outputs(const struct llm *l)
+{
+    int32_t n = LLM_OUTPUT_BYTES / (int32_t)sizeof(float) / l->model->hparams.n_vocab;
+    n = n < l->params.n_batch ? n : l->params.n_batch;
+    return n > l->n_slots ? n : l->n_slots;
+}
+
 static bool make_context(struct llm *l, int32_t n_ctx, struct arena *region, char *err,
                          size_t err_cap)
 {
@@ -428,12 +511,13 @@ static bool make_context(struct llm *l, int32_t n_ctx, struct arena *region, cha
         .n_ctx = n_ctx * l->n_slots,
         .n_batch = l->params.n_batch,
         .n_seq_max = l->n_slots,
+        .n_outputs_max = l->n_outputs = choose_outputs(l),
         .embeddings = l->params.embeddings,
         .pooling = l->params.pooling,
     };
     l->ctx = llama_init_from_model(l->model, p, region, err, err_cap);
     for (int32_t i = 0; l->ctx && i < l->n_slots; i++) {
-        l->slot[i] = (struct llm_slot){ .i_batch = -1 };
+        l->slot[i] = (struct llm_slot){ .i_prompt = -1, .i_batch = -1 };
         l->slot[i].tokens = arena_alloc(region, (size_t)n_ctx * sizeof(int32_t), 16);
         if (!l->slot[i].tokens) {
             snprintf(err, err_cap, "no memory for the token lists of %d slots",

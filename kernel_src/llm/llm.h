@@ -21,6 +21,7 @@
 #define LLM_SLOTS_MAX   16        // slots; `parallel` in the configuration, 4 unless told
 #define LLM_QUEUE_MAX   64        // requests that wait for a slot, unless params say
 #define LLM_EOG_MAX     16        // end-of-generation tokens that ignore_eos knows
+#define LLM_OUTPUT_BYTES (1 << 20) // logits of one step, if that is more than one a slot
 #define LLM_BATCH_MAX   512       // tokens in one step; `batch_size`, 64 unless told
 
 enum llm_submit_result {
@@ -49,6 +50,15 @@ struct llm_callbacks {
     /* The task has ended (t->stop_type says how) and is out of its slot. Called exactly
      * once, except after llm_cancel. The callback may free the task. */
     void (*on_done)(struct llm_task *t);
+
+    /* These two may be NULL. on_prompt: the task has found a slot, or a further piece of
+     * its prompt has been evaluated; t->n_past tokens of it are in the cache. */
+    void (*on_prompt)(struct llm_task *t);
+    /* What the model said of the place where `token` now stands, before any sampler. The
+     * token was drawn, and `left` are the candidates that the samplers left; or it is the
+     * prompt's, and `left` is NULL. All of it is scratch. false: no memory, it ends. */
+    bool (*on_logits)(struct llm_task *t, const float *logits,
+                      const struct llama_token_data_array *left, int32_t token);
 };
 
 /* What a text must keep to. Each token is first drawn without asking; only if it may not
@@ -70,6 +80,7 @@ struct llm_task {
     int32_t n_predict; // tokens to generate; -1: until the context is full
     int32_t id_slot;                       // this slot; -1: any
     bool cache_prompt;                     // may start behind a common prefix
+    bool prompt_logits; // on_logits for the prompt too (but its first): none is cached
     bool ignore_eos;
     bool paused;                           // skip this task for now (its reader is slow)
     const void *request; // tasks that share it are let in together; NULL: on its own
@@ -105,7 +116,9 @@ struct llm_slot {
     int32_t n_past;                        // … and how many
     int32_t n_prompt_done;                 // prompt tokens in the cache
     int32_t sampled;                       // last sampled token, not yet in the cache
-    int32_t i_batch; // where its logits are in the current batch; -1
+    int32_t i_prompt, i_batch; // its part of the prompt in this batch: first and last
+                               // (only the last, -1: none). The last has logits
+    bool fresh;                            // its task has not been told yet
     uint64_t last_used_us;
     struct llama_sampler sampler;
 };
@@ -132,6 +145,7 @@ struct llm {
     struct llama_vocab vocab;
     struct llm_params params;
     int32_t n_slots, n_ctx_slot;
+    int32_t n_outputs;                     // tokens of one step that may leave logits
     struct llm_slot slot[LLM_SLOTS_MAX];
     struct llm_task *queue_head, *queue_tail;
     int32_t n_queued;

@@ -194,7 +194,8 @@ static void refuse(struct terminal *t, enum llm_submit_result r, int32_t n_promp
 
 static void ask(struct terminal *t, const char *line)
 {
-    static const struct llm_callbacks callbacks = { on_token, on_done };
+    static const struct llm_callbacks callbacks = { .on_token = on_token,
+                                                    .on_done = on_done };
     int32_t forgotten = 0, n;
     if (t->tmpl == LLM_CHAT_TEMPLATE_UNKNOWN) {
         n = tokenize(t, line, strlen(line));
