@@ -169,10 +169,44 @@ static void preflight(struct http_conn *c)
     http_respond(c, 200, "text/html", "", 0);
 }
 
+/* "/slots/:id" matches "/slots/3": a name with a colon stands for any one segment. */
+static bool route_matches(const char *pattern, const char *path)
+{
+    while (*pattern || *path)
+        if (*pattern == ':' && *path && *path != '/') {
+            while (*pattern && *pattern != '/')
+                pattern++;
+            while (*path && *path != '/')
+                path++;
+        } else if (*pattern++ != *path++) {
+            return false;
+        }
+    return true;
+}
+
+/* NULL: none; then `allow` lists the methods that this path does have. */
+static const struct api_route *find_route(const struct http_request *req, char *allow,
+                                          size_t cap)
+{
+    const char *method = strcmp(req->method, "HEAD") == 0 ? "GET" : req->method;
+    size_t n = 0;
+    allow[0] = 0;
+    for (const struct api_route *r = __start_set_route; r < __stop_set_route; r++) {
+        if (!route_matches(r->path, req->path))
+            continue;
+        if (strcmp(r->method, method) == 0)
+            return r;
+        if (n < cap)
+            n += (size_t)snprintf(allow + n, cap - n, "%s%s", n ? ", " : "", r->method);
+    }
+    return NULL;
+}
+
 static void dispatch(struct http_conn *c, const struct http_request *req, void *ctx)
 {
     (void)ctx;
-    const char *origin = http_header_get(req, "Origin"), *allow = NULL;
+    const char *origin = http_header_get(req, "Origin");
+    char allow[64];
     if (origin)
         http_set_header(c, "Access-Control-Allow-Origin", origin);
     if (strcmp(req->method, "OPTIONS") == 0) {
@@ -183,17 +217,12 @@ static void dispatch(struct http_conn *c, const struct http_request *req, void *
         api_error(c, 401, "authentication_error", "Invalid API Key");
         return;
     }
-    const char *method = strcmp(req->method, "HEAD") == 0 ? "GET" : req->method;
-    for (const struct api_route *r = __start_set_route; r < __stop_set_route; r++) {
-        if (strcmp(r->path, req->path) != 0)
-            continue;
-        if (strcmp(r->method, method) == 0) {
-            r->handler(c, req);
-            return;
-        }
-        allow = r->method;
+    const struct api_route *r = find_route(req, allow, sizeof allow);
+    if (r) {
+        r->handler(c, req);
+        return;
     }
-    if (allow) {
+    if (*allow) {
         http_set_header(c, "Allow", allow);
         api_error(c, 405, "invalid_request_error", "%s is not allowed for %s; use %s",
                   req->method, req->path, allow);

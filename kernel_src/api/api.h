@@ -43,6 +43,10 @@ void api_respond(struct http_conn *c, int status, struct json_writer *w);
 const struct json_node *api_body(struct http_conn *c, const struct http_request *req,
                                  struct json_doc *doc);
 
+/* PROPS(fn) at file scope: fn adds members to the answer of GET /props. */
+typedef void (*api_props_fn)(struct json_writer *w);
+#define PROPS(fn) LINKER_SET(api_props, api_props_fn, api_props_##fn) = fn
+
 bool api_has_model(struct http_conn *c);   // false: has answered 503
 const char *api_model_name(void);
 uint32_t api_random(void);

@@ -118,6 +118,8 @@ static void put_memory(struct json_writer *w)
     jw_end(w);
 }
 
+LINKER_SET_DECLARE(api_props, api_props_fn);
+
 static void get_props(struct http_conn *c, const struct http_request *req)
 {
     static struct gen_params defaults;
@@ -132,7 +134,7 @@ static void get_props(struct http_conn *c, const struct http_request *req)
     jw_key(&w, "default_generation_settings");
     jw_object(&w);
     jw_key(&w, "params");
-    gen_params_write(&w, &defaults);
+    gen_params_write(&w, &defaults, false);
     jw_kint(&w, "n_ctx", kernel_llm.n_ctx_slot);
     jw_end(&w);
     jw_kint(&w, "total_slots", kernel_llm.n_slots);
@@ -150,6 +152,8 @@ static void get_props(struct http_conn *c, const struct http_request *req)
     put_token_text(&w, "eos_token", llama_vocab_eos(&kernel_llm.vocab));
     jw_kcstr(&w, "build_info", "b1-cllm");
     put_memory(&w);
+    LINKER_SET_FOREACH(api_props, api_props_fn, fn)
+        (*fn)(&w);
     jw_end(&w);
     api_respond(c, 200, &w);
 }
@@ -299,8 +303,6 @@ static void not_supported(struct http_conn *c, const struct http_request *req)
     api_error(c, 501, "not_supported_error", "%s %s is not supported by this kernel yet",
               req->method, req->path);
 }
-ROUTE("GET", "/slots", not_supported);
-ROUTE("GET", "/metrics", not_supported);
 ROUTE("POST", "/infill", not_supported);
 ROUTE("POST", "/embedding", not_supported);
 ROUTE("POST", "/embeddings", not_supported);

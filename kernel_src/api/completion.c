@@ -97,6 +97,7 @@ static void send_event(struct completion *c, struct json_writer *w, const char *
     size_t len = w ? w->len : strlen(literal);
     const char *data = w ? w->buf : literal;
     bool ok = !c->broken && !(w && w->failed);
+    c->t_sent_ms = time_ms();
     if (ok && !c->queued && len + 8 <= sizeof event) {
         memcpy(event, "data: ", 6);
         memcpy(event + 6, data, len);
@@ -133,6 +134,25 @@ static bool begin_stream(struct completion *c)
     return true;
 }
 
+/* A stream that has been silent for long gets a comment, which clients skip, so that
+ * nobody on the way gives it up. Like upstream, not while it waits for a slot. false: the
+ * client is gone, and c with it. */
+static bool ping(struct completion *c)
+{
+    bool running = false;
+    for (int32_t i = 0; i < c->n_tasks; i++)
+        running |= c->t[i].task.slot >= 0;
+    if (!c->p.stream || c->p.sse_ping_interval <= 0 || !running || c->queued ||
+        c->n_done == c->n_tasks ||
+        time_ms() - c->t_sent_ms < (uint64_t)c->p.sse_ping_interval * 1000)
+        return true;
+    if (!begin_stream(c))
+        return false;
+    http_write(c->conn, ":\n\n", 3);
+    c->t_sent_ms = time_ms();
+    return true;
+}
+
 static bool completion_end_if_done(struct completion *c)
 {
     static const char sorry[] = "data: {\"error\":{\"code\":503,\"message\":\"out of "
@@ -152,6 +172,8 @@ bool completion_poll(void)
     bool worked = false;
     for (struct completion *c = alive, *next; c; c = next) {
         next = c->next;
+        if (!ping(c))
+            continue;
         if (!c->began || (!c->queued && c->n_done < c->n_tasks))
             continue;
         size_t before = c->queued;
@@ -277,6 +299,7 @@ static void keep_embedding(struct completion_task *t)
     t->embedding = v ? kmalloc((size_t)n * sizeof(float)) : NULL;
     if (!t->embedding) {
         t->task.stop_type = LLM_STOP_ERROR;
+        t->task.no_memory = v != NULL;
         t->task.error =
             v ? "out of memory for the embedding" : "the model gave no embedding";
         return;
@@ -303,6 +326,19 @@ static void on_done(struct llm_task *task)
 
 static const struct llm_callbacks callbacks = { on_token, on_done, on_prompt,
                                                 logprobs_logits };
+
+const struct completion *completion_of_task(const struct llm_task *t)
+{
+    return t->cb == &callbacks ? ((const struct completion_task *)t)->c : NULL;
+}
+
+const struct completion *completion_of_conn(const struct http_conn *conn)
+{
+    const struct completion *c = alive;
+    while (c && c->conn != conn)
+        c = c->next;
+    return c;
+}
 
 /* ---- nbs/api/18_v1.ipynb § Starting one ---- */
 
@@ -334,7 +370,7 @@ static void refuse_task(struct http_conn *conn, enum llm_submit_result r,
     case LLM_QUEUE_FULL:
         api_error(conn, 503, "unavailable_error",
                   "all %d slots are busy and %d requests are waiting",
-                  (int)kernel_llm.n_slots, LLM_QUEUE_MAX);
+                  (int)kernel_llm.n_slots, (int)kernel_llm.params.n_queue);
         return;
     case LLM_PROMPT_TOO_LONG:
         jw_init(&w, API_RESPONSE_MAX);
@@ -372,7 +408,7 @@ static int32_t count_prompts(const struct json_node *prompt)
 }
 
 static enum prompt_result read_prompts(struct completion *c,
-                                       const struct json_node *prompt, int32_t n_prompts,
+                                       const struct json_node *prompt,
                                        const char **why)
 {
     enum prompt_result r = PROMPT_OK;
@@ -397,7 +433,6 @@ static enum prompt_result read_prompts(struct completion *c,
             prompt_is_list(prompt) ? json_at(prompt, (size_t)(i / c->p.n)) : prompt;
         r = prompt_tokens(one, true, true, &c->t[i].tokens, &c->t[i].task.n_prompt);
     }
-    (void)n_prompts;
     return r;
 }
 
@@ -418,6 +453,9 @@ static bool submit_all(struct completion *c)
         t->id_slot = c->p.id_slot;
         t->cache_prompt = c->p.cache_prompt;
         t->ignore_eos = c->p.ignore_eos;
+        t->n_indent = c->p.n_indent;
+        t->t_max_predict_ms = c->p.t_max_predict_ms;
+        t->request = c;
         t->sampling = c->p.sampling;
         t->sampling.seed += t->sampling.seed == LLAMA_DEFAULT_SEED
                                 ? 0
@@ -438,6 +476,36 @@ static bool submit_all(struct completion *c)
         }
     }
     return true;
+}
+
+/* Alive from here on. NULL: no memory. */
+static struct completion *completion_new(struct http_conn *conn,
+                                         enum completion_shape shape,
+                                         const struct json_doc *doc,
+                                         const struct gen_params *p, size_t n_tasks)
+{
+    struct completion *c = kcalloc(1, sizeof *c + n_tasks * sizeof c->t[0]);
+    if (!c)
+        return NULL;
+    c->conn = conn;
+    c->shape = shape;
+    c->doc = *doc;
+    c->p = *p;
+    c->p.sampling.logit_bias = c->p.bias;
+    c->p.sampling.n_logit_bias = c->p.n_bias;
+    c->base64 = json_is_str(json_get(doc->root, "encoding_format"), "base64");
+    c->n_tasks = (int32_t)n_tasks;
+    c->created = time_unix();
+    c->t_sent_ms = time_ms();
+    new_id(c->id);
+    for (int32_t i = 0; i < c->n_tasks; i++) {
+        c->t[i].c = c;
+        c->t[i].index = i;
+        c->t[i].task.slot = -1;
+    }
+    c->next = alive;
+    alive = c;
+    return c;
 }
 
 void completion_start(struct http_conn *conn, enum completion_shape shape,
@@ -467,31 +535,15 @@ void completion_start(struct http_conn *conn, enum completion_shape shape,
         json_free(doc);
         return;
     }
-    size_t n_tasks = (size_t)(n_prompts * p.n);
-    struct completion *c = kcalloc(1, sizeof *c + n_tasks * sizeof c->t[0]);
+    struct completion *c =
+        completion_new(conn, shape, doc, &p, (size_t)(n_prompts * p.n));
     if (!c) {
         api_no_memory(conn);
         json_free(doc);
         return;
     }
-    c->conn = conn;
-    c->shape = shape;
-    c->doc = *doc;
-    c->p = p;
-    c->p.sampling.logit_bias = c->p.bias;
-    c->p.sampling.n_logit_bias = c->p.n_bias;
-    c->base64 = json_is_str(json_get(doc->root, "encoding_format"), "base64");
-    c->n_tasks = (int32_t)n_tasks;
-    c->created = time_unix();
-    new_id(c->id);
-    for (int32_t i = 0; i < c->n_tasks; i++) {
-        c->t[i].c = c;
-        c->t[i].index = i;
-    }
-    c->next = alive;
-    alive = c;
     const char *why = "";
-    enum prompt_result r = read_prompts(c, prompt, n_prompts, &why);
+    enum prompt_result r = read_prompts(c, prompt, &why);
     if (r == PROMPT_OK && !gen_params_prepare(&c->p))
         r = PROMPT_NO_MEMORY;
     if (r != PROMPT_OK) {
@@ -503,5 +555,6 @@ void completion_start(struct http_conn *conn, enum completion_shape shape,
         completion_free(c);
     } else {
         http_on_close(conn, client_gone, c);
+        http_fin_is_leaving(conn);
     }
 }

@@ -30,6 +30,7 @@ struct completion {
     struct gen_params p;
     char id[48];
     int64_t created;
+    uint64_t t_sent_ms;                // the last event or ping
     bool base64, began;
     bool broken, tokens_lost;          // memory ran out: for an event, for return_tokens
     int32_t n_tasks, n_done;
@@ -54,6 +55,10 @@ WEAK void shape_text_logprobs(struct json_writer *w, const struct completion_tas
                               const char *text, size_t len);
 WEAK void response_fields_keep(struct json_writer *w, size_t from,
                                const struct json_node *fields);
+
+/* What a task or an answer belongs to, as long as it lives; NULL: to no completion. */
+const struct completion *completion_of_task(const struct llm_task *t);
+const struct completion *completion_of_conn(const struct http_conn *conn);
 
 /* Takes over doc, which must hold the request. Answers, now or later. */
 void completion_start(struct http_conn *conn, enum completion_shape shape,

@@ -314,7 +314,6 @@ static void refuse_unsupported(struct reader *r)
 {
     static const struct { const char *key; double off;
     } numbers[] = {
-        { "t_max_predict_ms", -1 },
         { "best_of", 1 },
     };
     static const char *const others[] = {
@@ -370,6 +369,8 @@ bool gen_params_read(struct gen_params *p, const struct json_node *body, bool ch
     p->sampling = llama_sampler_default_params();
     p->n_predict = p->id_slot = -1;
     p->n = 1;
+    p->t_max_predict_ms = -1;
+    p->sse_ping_interval = 30;
     p->cache_prompt = true;
     if (gen_params_defaults)
         gen_params_defaults(p);
@@ -388,6 +389,9 @@ bool gen_params_read(struct gen_params *p, const struct json_node *body, bool ch
     field_int(&r, "n", 1, kernel_llm.n_slots, &p->n);
     field_int(&r, "n_cmpl", 1, kernel_llm.n_slots, &p->n);
     field_int(&r, "id_slot", -1, kernel_llm.n_slots - 1, &p->id_slot);
+    field_int(&r, "n_indent", 0, INT32_MAX, &p->n_indent);
+    field_int(&r, "t_max_predict_ms", -1, INT32_MAX, &p->t_max_predict_ms);
+    field_int(&r, "sse_ping_interval", -1, INT32_MAX, &p->sse_ping_interval);
 
     struct llama_sampler_params *s = &p->sampling;
     int64_t seed;
@@ -422,14 +426,16 @@ static void write_strings(struct json_writer *w, const char *key, const char *co
     jw_end(w);
 }
 
-static void write_stages(struct json_writer *w, const struct gen_params *p)
+static void write_stages(struct json_writer *w, const struct gen_params *p,
+                         bool only_metrics)
 {
     const struct llama_sampler_params *s = &p->sampling;
     jw_kdouble(w, "dry_multiplier", s->dry_multiplier);
     jw_kdouble(w, "dry_base", s->dry_base);
     jw_kint(w, "dry_allowed_length", s->dry_allowed_length);
     jw_kint(w, "dry_penalty_last_n", s->dry_penalty_last_n);
-    write_strings(w, "dry_sequence_breakers", p->breaker, p->n_breakers);
+    if (!only_metrics)
+        write_strings(w, "dry_sequence_breakers", p->breaker, p->n_breakers);
     jw_kint(w, "mirostat", s->mirostat);
     jw_kdouble(w, "mirostat_tau", s->mirostat_tau);
     jw_kdouble(w, "mirostat_eta", s->mirostat_eta);
@@ -437,7 +443,8 @@ static void write_stages(struct json_writer *w, const struct gen_params *p)
     jw_kdouble(w, "adaptive_decay", s->adaptive_decay);
 }
 
-void gen_params_write(struct json_writer *w, const struct gen_params *p)
+void gen_params_write(struct json_writer *w, const struct gen_params *p,
+                      bool only_metrics)
 {
     const struct llama_sampler_params *s = &p->sampling;
     jw_object(w);
@@ -456,7 +463,7 @@ void gen_params_write(struct json_writer *w, const struct gen_params *p)
     jw_kdouble(w, "repeat_penalty", s->repeat_penalty);
     jw_kdouble(w, "presence_penalty", s->presence_penalty);
     jw_kdouble(w, "frequency_penalty", s->frequency_penalty);
-    write_stages(w, p);
+    write_stages(w, p, only_metrics);
     jw_kint(w, "min_keep", s->min_keep);
     jw_kint(w, "n_probs", p->n_probs);
     jw_kbool(w, "post_sampling_probs", p->post_sampling_probs);
@@ -465,7 +472,8 @@ void gen_params_write(struct json_writer *w, const struct gen_params *p)
     jw_kint(w, "n_predict", p->n_predict);
     jw_kbool(w, "ignore_eos", p->ignore_eos);
     jw_kbool(w, "stream", p->stream);
-    write_strings(w, "stop", p->stop, p->n_stop);
+    if (!only_metrics)
+        write_strings(w, "stop", p->stop, p->n_stop);
     write_strings(w, "samplers", s->samplers, s->n_samplers);
     jw_end(w);
 }

@@ -14,6 +14,7 @@
 struct gen_params {
     struct llama_sampler_params sampling;
     int32_t n_predict, n, id_slot;
+    int32_t n_indent, t_max_predict_ms, sse_ping_interval;
     bool stream, include_usage, cache_prompt, ignore_eos, return_tokens;
     int n_stop;
     const char *stop[STOP_MAX];                  // into the JSON document
@@ -31,8 +32,9 @@ struct gen_params {
 struct params_error { int status; const char *type; char message[200]; };
 bool gen_params_read(struct gen_params *p, const struct json_node *body, bool chat,
                      struct params_error *err);
-void gen_params_write(struct json_writer *w,
-                      const struct gen_params *p); // generation_settings
+/* generation_settings; only_metrics: without what points into the request. */
+void gen_params_write(struct json_writer *w, const struct gen_params *p,
+                      bool only_metrics);
 /* What sampling needs and the heap must hold. false: no memory. Free it in any case. */
 bool gen_params_prepare(struct gen_params *p);
 void gen_params_free(struct gen_params *p);

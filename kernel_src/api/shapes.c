@@ -155,7 +155,7 @@ static void put_native(struct json_writer *w, const struct completion_task *ct,
     jw_kint(w, "tokens_predicted", t->n_decoded);
     jw_kint(w, "tokens_evaluated", t->n_prompt);
     jw_key(w, "generation_settings");
-    gen_params_write(w, &ct->c->p);
+    gen_params_write(w, &ct->c->p, false);
     put_prompt(w, t);
     jw_kbool(w, "has_new_line", t->has_new_line);
     jw_kbool(w, "truncated", t->truncated);
@@ -271,12 +271,11 @@ static void put_delta(struct json_writer *w, const struct completion_task *t, bo
     jw_end(w);
 }
 
-static void begin_chunk(struct json_writer *w, const struct completion *c)
+static void begin_chunk(struct json_writer *w)
 {
     jw_object(w);
     jw_key(w, "choices");
     jw_array(w);
-    (void)c;
 }
 
 static void end_chunk(struct json_writer *w, const struct completion *c)
@@ -287,7 +286,7 @@ static void end_chunk(struct json_writer *w, const struct completion *c)
 
 void shape_role(struct json_writer *w, struct completion_task *t)
 {
-    begin_chunk(w, t->c);
+    begin_chunk(w);
     put_delta(w, t, true, NULL, 0, NULL);
     end_chunk(w, t->c);
     jw_end(w);
@@ -333,7 +332,7 @@ void shape_chunk(struct json_writer *w, struct completion_task *t, const char *t
         jw_end(w);
         return;
     }
-    begin_chunk(w, t->c);
+    begin_chunk(w);
     if (t->c->shape == SHAPE_CHAT)
         put_delta(w, t, !t->task.t_prompt_us, text, len, NULL);
     else
@@ -355,7 +354,7 @@ void shape_last(struct json_writer *w, struct completion_task *t)
         put_native(w, t, true);
         return;
     }
-    begin_chunk(w, c);
+    begin_chunk(w);
     if (c->shape == SHAPE_CHAT)
         put_delta(w, t, false, NULL, 0, finish_reason(&t->task));
     else
@@ -370,7 +369,7 @@ void shape_last(struct json_writer *w, struct completion_task *t)
 
 void shape_usage(struct json_writer *w, struct completion *c)
 {
-    begin_chunk(w, c);
+    begin_chunk(w);
     end_chunk(w, c);
     put_usage(w, c, 0, c->n_tasks);
     put_timings(w, &c->t[0].task);
