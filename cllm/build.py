@@ -24,11 +24,12 @@ def sources(upto=None) -> list:
     if missing: raise FileNotFoundError(f'{missing[0].relative_to(root())} has not been generated: run make tangle')
     return files
 
-# %% ../nbs/tools/01_build.ipynb #fa2edc9a
-def _stale(obj, dep) -> bool:
+# %% ../nbs/tools/01_build.ipynb #5f517556
+def _stale(obj, dep, src) -> bool:
     if not obj.exists() or not dep.exists(): return True
-    t = obj.stat().st_mtime_ns
-    for f in re.sub(r'\\\n', ' ', dep.read_text()).split(':', 1)[1].split():
+    t, files = obj.stat().st_mtime_ns, re.sub(r'\\\n', ' ', dep.read_text()).split(':', 1)[1].split()
+    if src.suffix == '.S': files += [root()/'kernel_src'/f for f in re.findall(r'\.incbin\s+"([^"]+)"', src.read_text())]      # gcc's list leaves these out
+    for f in files:
         try:
             if os.stat(f).st_mtime_ns > t: return True
         except FileNotFoundError: return True
@@ -42,7 +43,7 @@ def _for_file(flags, name) -> list:
 
 def _compile(src, obj, flags):
     dep = obj.with_suffix('.d')
-    if not _stale(obj, dep):
+    if not _stale(obj, dep, src):
         return obj
     obj.parent.mkdir(parents=True, exist_ok=True)
     tmp = obj.with_name(f'{obj.name}.{os.getpid()}.tmp')
