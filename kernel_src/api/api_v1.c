@@ -278,23 +278,17 @@ static void post_apply_template(struct http_conn *c, const struct http_request *
     struct json_writer w;
     char *text;
     size_t len;
-    const char *why;
-    if (!api_has_model(c) || !prompt_has_template(c) || !api_body(c, req, &doc))
+    if (!api_has_model(c) || !api_body(c, req, &doc))
         return;
-    enum prompt_result r = prompt_from_messages(doc.root, &text, &len, &why);
-    json_free(&doc);
-    if (r == PROMPT_NO_MEMORY) {
-        api_no_memory(c);
-    } else if (r != PROMPT_OK) {
-        api_invalid(c, "%s", why ? why : "the prompt is too long");
-    } else {
+    if (prompt_chat(c, doc.root, NULL, &text, &len)) {
         jw_init(&w, API_RESPONSE_MAX);
         jw_object(&w);
         jw_kstr(&w, "prompt", text, len);
         jw_end(&w);
         api_respond(c, 200, &w);
+        kfree(text);
     }
-    kfree(text);
+    json_free(&doc);
 }
 ROUTE("POST", "/apply-template", post_apply_template);
 

@@ -32,6 +32,8 @@ static void completion_free(struct completion *c)
         if (t->logprobs)
             logprobs_end(t);
     }
+    if (c->chat)
+        chat_free(c->chat);
     gen_params_free(&c->p);
     json_free(&c->doc);
     kfree(c->queue);
@@ -203,6 +205,26 @@ static void keep_token(struct completion_task *t, int32_t token)
     t->out_tokens[t->n_out++] = token;
 }
 
+/* A piece of a stream. more: also if there is nothing new to say. */
+static void send_text(struct completion_task *t, const char *text, size_t len, bool end,
+                      bool more)
+{
+    struct completion *c = t->c;
+    struct json_writer w;
+    enum chat_news news = c->chat ? chat_feed(t, text, len, end)
+                          : len   ? CHAT_NEWS
+                                  : CHAT_NOTHING;
+    if (news == CHAT_NO_MEMORY) {
+        break_off(c);
+    } else if (news == CHAT_NEWS || more) {
+        jw_init(&w, API_RESPONSE_MAX);
+        shape_chunk(&w, t, text, len);
+        if (t->logprobs)
+            logprobs_sent(t);
+        send_event(c, &w, NULL);
+    }
+}
+
 static void on_token(struct llm_task *task, int32_t token, const char *text, size_t len)
 {
     struct completion_task *t = (struct completion_task *)task;
@@ -212,14 +234,7 @@ static void on_token(struct llm_task *task, int32_t token, const char *text, siz
         keep_token(t, token);
     if (!c->p.stream || !begin_stream(c))
         return;
-    if (len || more) {
-        struct json_writer w;
-        jw_init(&w, API_RESPONSE_MAX);
-        shape_chunk(&w, t, text, len);
-        if (t->logprobs)
-            logprobs_sent(t);
-        send_event(c, &w, NULL);
-    }
+    send_text(t, text, len, false, more);
 }
 
 static void on_prompt(struct llm_task *task)
@@ -265,6 +280,8 @@ static void stream_done(struct completion *c, struct completion_task *t)
     }
     if (!begin_stream(c))
         return;
+    if (c->chat && t->task.stop_type != LLM_STOP_ERROR)
+        send_text(t, "", 0, true, false);
     jw_init(&w, API_RESPONSE_MAX);
     if (t->task.stop_type == LLM_STOP_ERROR) {
         jw_object(&w);
@@ -318,6 +335,9 @@ static void on_done(struct llm_task *task)
     c->n_done++;
     if (task->embedding)
         keep_embedding(t);
+    if (c->chat && !c->p.stream &&
+        chat_feed(t, task->text.text, task->text.len, true) == CHAT_NO_MEMORY)
+        c->tokens_lost = true;
     if (c->p.stream)
         stream_done(c, t);
     else if (c->n_done == c->n_tasks)
@@ -350,16 +370,6 @@ static void new_id(char id[48])
     for (int i = 0; i < 32; i++)
         id[9 + i] = alphabet[api_random() % 62];
     id[41] = 0;
-}
-
-static void refuse_prompt(struct http_conn *conn, enum prompt_result r, const char *why)
-{
-    if (r == PROMPT_NO_MEMORY)
-        api_no_memory(conn);
-    else if (r == PROMPT_TOO_LONG)
-        api_invalid(conn, "the prompt is longer than %d bytes", LLAMA_TOKENIZE_MAX);
-    else
-        api_invalid(conn, "%s", why);
 }
 
 static void refuse_task(struct http_conn *conn, enum llm_submit_result r,
@@ -419,7 +429,8 @@ static enum prompt_result read_prompts(struct completion *c,
     if (c->shape == SHAPE_CHAT) {
         char *text;
         size_t len;
-        r = prompt_from_messages(c->doc.root, &text, &len, why);
+        if (!prompt_chat(c->conn, c->doc.root, c->chat, &text, &len))
+            return PROMPT_ANSWERED;
         for (int32_t i = 0; r == PROMPT_OK && i < c->n_tasks; i++) {
             struct json_node node = { .type = JSON_STRING, .span = 1, { .str = text } };
             node.len = (uint32_t)len;
@@ -531,10 +542,6 @@ void completion_start(struct http_conn *conn, enum completion_shape shape,
         json_free(doc);
         return;
     }
-    if (shape == SHAPE_CHAT && !prompt_has_template(conn)) {
-        json_free(doc);
-        return;
-    }
     struct completion *c =
         completion_new(conn, shape, doc, &p, (size_t)(n_prompts * p.n));
     if (!c) {
@@ -543,13 +550,21 @@ void completion_start(struct http_conn *conn, enum completion_shape shape,
         return;
     }
     const char *why = "";
-    enum prompt_result r = read_prompts(c, prompt, &why);
+    bool chat = shape == SHAPE_CHAT && chat_new;
+    if (chat)
+        c->chat = chat_new(c->n_tasks);
+    enum prompt_result r =
+        chat && !c->chat ? PROMPT_NO_MEMORY : read_prompts(c, prompt, &why);
+    if (r == PROMPT_OK && chat && !chat_begin(c, &err)) {
+        api_error(conn, err.status, err.type, "%s", err.message);
+        r = PROMPT_ANSWERED;
+    }
     if (r == PROMPT_OK && !gen_params_prepare(&c->p))
         r = PROMPT_NO_MEMORY;
     if (r != PROMPT_OK) {
         for (int32_t i = 0; i < c->n_tasks; i++)
             c->t[i].done = true;
-        refuse_prompt(conn, r, why);
+        prompt_refuse(conn, r, why);
         completion_free(c);
     } else if (!submit_all(c)) {
         completion_free(c);

@@ -36,6 +36,7 @@ struct completion {
     int32_t n_tasks, n_done;
     char *queue;                       // events that HTTP did not take yet
     size_t queued, queue_cap;
+    struct chat *chat;                 // chapter 28; NULL: the text is the content
     struct completion_task t[];
 };
 
@@ -55,6 +56,18 @@ WEAK void shape_text_logprobs(struct json_writer *w, const struct completion_tas
                               const char *text, size_t len);
 WEAK void response_fields_keep(struct json_writer *w, size_t from,
                                const struct json_node *fields);
+
+/* Chapter 28, if it is linked: an answer's text taken apart into thoughts, content and
+ * tool calls. chat_feed: some of the task's text has come; end: no more will. */
+enum chat_news { CHAT_NOTHING, CHAT_NEWS, CHAT_NO_MEMORY };
+WEAK struct chat *chat_new(int32_t n_tasks);
+WEAK void chat_free(struct chat *chat);
+WEAK bool chat_begin(struct completion *c, struct params_error *err);
+WEAK enum chat_news chat_feed(struct completion_task *t, const char *text, size_t len,
+                              bool end);
+WEAK bool chat_has_calls(const struct completion_task *t);
+WEAK void chat_delta(struct json_writer *w, const struct completion_task *t);
+WEAK void chat_whole(struct json_writer *w, const struct completion_task *t);
 
 /* What a task or an answer belongs to, as long as it lives; NULL: to no completion. */
 const struct completion *completion_of_task(const struct llm_task *t);

@@ -317,8 +317,7 @@ static void refuse_unsupported(struct reader *r)
         { "best_of", 1 },
     };
     static const char *const others[] = {
-        "grammar", "json_schema",     "tools",  "functions",
-        "lora",    "suffix", "image_data"
+        "grammar", "json_schema", "functions", "lora", "suffix", "image_data"
     };
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
         const struct json_node *n = json_get(r->body, numbers[i].key);

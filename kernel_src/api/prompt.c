@@ -103,25 +103,19 @@ bool prompt_is_list(const struct json_node *prompt)
 
 static enum llm_chat_template prompt_template(void)
 {
-    const char *name = config_get("chat_template");
-    for (int t = LLM_CHAT_TEMPLATE_UNKNOWN + 1; name && t <= LLM_CHAT_TEMPLATE_GRANITE;
-         t++)
-        if (strcmp(llm_chat_template_name((enum llm_chat_template)t), name) == 0)
-            return (enum llm_chat_template)t;
-    if (!kernel_llm.chat_template)
-        return LLM_CHAT_TEMPLATE_CHATML; // as llama-server when the model has none
-    return llama_chat_detect_template(kernel_llm.chat_template);
+    return llama_chat_choose_template(config_get("chat_template"),
+                                      kernel_llm.chat_template,
+                                      LLM_CHAT_TEMPLATE_CHATML); // as llama-server
 }
 
-bool prompt_has_template(struct http_conn *c)
+void prompt_refuse(struct http_conn *c, enum prompt_result r, const char *why)
 {
-    if (prompt_template() != LLM_CHAT_TEMPLATE_UNKNOWN)
-        return true;
-    api_error(
-        c, 501, "not_supported_error",
-        "this model's chat template is not one of the families that are recognised; "
-        "name one with chat_template=, or use /v1/completions");
-    return false;
+    if (r == PROMPT_NO_MEMORY)
+        api_no_memory(c);
+    else if (r == PROMPT_TOO_LONG)
+        api_invalid(c, "the prompt is longer than %d bytes", LLAMA_TOKENIZE_MAX);
+    else if (r != PROMPT_ANSWERED)
+        api_invalid(c, "%s", why);
 }
 
 /* A message's content as one string; may be kmalloc'ed into *owned. NULL: wrong or no
@@ -197,7 +191,7 @@ static enum prompt_result apply(const struct llama_chat_message *msg, size_t n,
     return PROMPT_OK;
 }
 
-enum prompt_result prompt_from_messages(const struct json_node *body, char **text,
+static enum prompt_result from_messages(const struct json_node *body, char **text,
                                         size_t *len, const char **why)
 {
     static struct llama_chat_message
@@ -218,4 +212,32 @@ enum prompt_result prompt_from_messages(const struct json_node *body, char **tex
     for (size_t i = 0; i <= CHAT_MESSAGES_MAX; i++)
         kfree(owned[i]);
     return r;
+}
+
+bool prompt_family(struct http_conn *c, const struct json_node *body, char **text,
+                   size_t *len)
+{
+    const char *why;
+    if (json_count(json_get(body, "tools"))) {
+        api_error(c, 501, "not_supported_error",
+                  "tools need the model's own template, which does not run here");
+        return false;
+    }
+    if (prompt_template() == LLM_CHAT_TEMPLATE_UNKNOWN) {
+        api_error(c, 501, "not_supported_error",
+                  "this model's chat template is not one of the families that are "
+                  "recognised; name one with chat_template=, or use /v1/completions");
+        return false;
+    }
+    enum prompt_result r = from_messages(body, text, len, &why);
+    if (r != PROMPT_OK)
+        prompt_refuse(c, r, why);
+    return r == PROMPT_OK;
+}
+
+bool prompt_chat(struct http_conn *c, const struct json_node *body, struct chat *chat,
+                 char **text, size_t *len)
+{
+    return chat_render ? chat_render(c, body, chat, text, len)
+                       : prompt_family(c, body, text, len);
 }

@@ -61,9 +61,11 @@ static void put_usage(struct json_writer *w, const struct completion *c, int32_t
     jw_end(w);
 }
 
-static const char *finish_reason(const struct llm_task *t)
+static const char *finish_reason(const struct completion_task *t)
 {
-    return t->stop_type == LLM_STOP_LIMIT ? "length" : "stop";
+    return t->task.stop_type == LLM_STOP_LIMIT  ? "length"
+           : t->c->chat && chat_has_calls(t) ? "tool_calls"
+                                             : "stop";
 }
 
 static void put_head(struct json_writer *w, const struct completion *c,
@@ -110,11 +112,14 @@ static void put_text_choice(struct json_writer *w, const struct completion_task 
 
 static void put_message_choice(struct json_writer *w, const struct completion_task *t)
 {
-    begin_choice(w, t, finish_reason(&t->task));
+    begin_choice(w, t, finish_reason(t));
     jw_key(w, "message");
     jw_object(w);
     jw_kcstr(w, "role", "assistant");
-    jw_kstr(w, "content", t->task.text.text, t->task.text.len);
+    if (t->c->chat)
+        chat_whole(w, t);
+    else
+        jw_kstr(w, "content", t->task.text.text, t->task.text.len);
     jw_end(w);
     if (t->logprobs)
         shape_chat_logprobs(w, t);
@@ -245,7 +250,7 @@ void shape_answer(struct json_writer *w, struct completion *c)
             put_message_choice(w, &c->t[i]);
         else
             put_text_choice(w, &c->t[i], c->t[i].task.text.text, c->t[i].task.text.len,
-                            finish_reason(&c->t[i].task));
+                            finish_reason(&c->t[i]));
     jw_end(w);
     put_usage(w, c, 0, c->n_tasks);
     put_timings(w, &c->t[0].task);
@@ -262,6 +267,8 @@ static void put_delta(struct json_writer *w, const struct completion_task *t, bo
     if (role) {
         jw_kcstr(w, "role", "assistant");
         jw_knull(w, "content");
+    } else if (!reason && t->c->chat) {
+        chat_delta(w, t);
     } else if (!reason) {
         jw_kstr(w, "content", text, len);
     }
@@ -356,9 +363,9 @@ void shape_last(struct json_writer *w, struct completion_task *t)
     }
     begin_chunk(w);
     if (c->shape == SHAPE_CHAT)
-        put_delta(w, t, false, NULL, 0, finish_reason(&t->task));
+        put_delta(w, t, false, NULL, 0, finish_reason(t));
     else
-        put_text_choice(w, t, "", 0, finish_reason(&t->task));
+        put_text_choice(w, t, "", 0, finish_reason(t));
     end_chunk(w, c);
     if (c->shape == SHAPE_OAI)
         put_usage(w, c, t->index, t->index + 1);

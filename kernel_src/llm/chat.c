@@ -137,6 +137,15 @@ enum llm_chat_template llama_chat_detect_template(const char *tmpl)
     return LLM_CHAT_TEMPLATE_UNKNOWN;
 }
 
+enum llm_chat_template llama_chat_choose_template(const char *name, const char *tmpl,
+                                                  enum llm_chat_template otherwise)
+{
+    for (size_t i = 0; name && i < sizeof families / sizeof families[0]; i++)
+        if (strcmp(families[i].name, name) == 0)
+            return families[i].id;
+    return tmpl ? llama_chat_detect_template(tmpl) : otherwise;
+}
+
 struct out { char *buf; size_t cap, n; };
 
 static void put_n(struct out *o, const char *s, size_t len)

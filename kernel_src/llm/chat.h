@@ -36,6 +36,9 @@ enum llm_chat_template {
 };
 
 enum llm_chat_template llama_chat_detect_template(const char *tmpl);
+/* By its name, if that is known; else by the model's template; else `otherwise`. */
+enum llm_chat_template llama_chat_choose_template(const char *name, const char *tmpl,
+                                                  enum llm_chat_template otherwise);
 const char *llm_chat_template_name(enum llm_chat_template t);
 
 /* Writes the prompt; add_ass ends it where the assistant is to speak. Returns its length,

@@ -353,6 +353,16 @@ static bool limit_reached(const struct llm *l, struct llm_task *t)
     return enough;
 }
 
+/* The token's text in l->piece; its length. */
+static int32_t task_piece(struct llm *l, const struct llm_task *t, int32_t token)
+{
+    bool show = false;
+    for (int32_t i = 0; i < t->n_show; i++)
+        show |= t->show[i] == token;
+    int32_t n = llama_token_to_piece(&l->vocab, token, l->piece, l->piece_cap, 0, show);
+    return n < 0 ? 0 : n;
+}
+
 static void slot_token(struct llm *l, struct llm_slot *s, int32_t token)
 {
     struct llm_task *t = s->task;
@@ -360,9 +370,7 @@ static void slot_token(struct llm *l, struct llm_slot *s, int32_t token)
     t->n_decoded++;
     t->n_past = s->n_past;
 
-    int32_t n = llama_token_to_piece(&l->vocab, token, l->piece, l->piece_cap, 0, false);
-    if (n < 0)
-        n = 0;
+    int32_t n = task_piece(l, t, token);
     t->has_new_line |= memchr(l->piece, '\n', (size_t)n) != NULL;
 
     const char *text;

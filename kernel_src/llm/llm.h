@@ -89,6 +89,8 @@ struct llm_task {
     const char *const *stop;               // stop strings (n_stop)
     int32_t n_stop;
     struct llm_constraint *constraint;     // NULL: none
+    const int32_t *show;                   // control tokens that count as text (n_show)
+    int32_t n_show;
     const struct llm_callbacks *cb;
     void *user;
 

@@ -27,22 +27,13 @@ static void terminal_log(bool begins)
         terminal_aside(&terminal, begins);
 }
 
-static enum llm_chat_template terminal_template(void)
-{
-    const char *name = config_get("chat_template");
-    for (int i = LLM_CHAT_TEMPLATE_UNKNOWN + 1; name && i <= LLM_CHAT_TEMPLATE_GRANITE;
-         i++)
-        if (strcmp(llm_chat_template_name((enum llm_chat_template)i), name) == 0)
-            return (enum llm_chat_template)i;
-    return kernel_llm.chat_template ? llama_chat_detect_template(kernel_llm.chat_template)
-                                    : LLM_CHAT_TEMPLATE_UNKNOWN;
-}
-
 static void terminal_start(void)
 {
     if (!config_bool("terminal", true) || !kernel_llm.model)
         return;
-    terminal_init(&terminal, &kernel_llm, terminal_template(), console_write);
+    enum llm_chat_template tmpl = llama_chat_choose_template(
+        config_get("chat_template"), kernel_llm.chat_template, LLM_CHAT_TEMPLATE_UNKNOWN);
+    terminal_init(&terminal, &kernel_llm, tmpl, console_write);
     kprintf_around = terminal_log;
 }
 INITCALL(95, terminal_start);
