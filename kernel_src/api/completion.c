@@ -13,6 +13,7 @@
 #include "base/time.h"
 
 static struct completion *alive;
+LINKER_SET_DECLARE(completion_part, struct completion_part);
 
 static void completion_free(struct completion *c)
 {
@@ -34,6 +35,9 @@ static void completion_free(struct completion *c)
     }
     if (c->chat)
         chat_free(c->chat);
+    LINKER_SET_FOREACH(completion_part, struct completion_part, part)
+        if (part->free)
+            part->free(c);
     gen_params_free(&c->p);
     json_free(&c->doc);
     kfree(c->queue);
@@ -333,6 +337,9 @@ static void on_done(struct llm_task *task)
     struct completion *c = t->c;
     t->done = true;
     c->n_done++;
+    LINKER_SET_FOREACH(completion_part, struct completion_part, part)
+        if (part->done)
+            part->done(t);
     if (task->embedding)
         keep_embedding(t);
     if (c->chat && !c->p.stream &&
@@ -519,6 +526,52 @@ static struct completion *completion_new(struct http_conn *conn,
     return c;
 }
 
+static bool parts(struct completion *c, bool begin, struct params_error *err)
+{
+    LINKER_SET_FOREACH(completion_part, struct completion_part, part) {
+        bool (*f)(struct completion *, struct params_error *) =
+            begin ? part->begin : part->read;
+        if (f && !f(c, err))
+            return false;
+    }
+    return true;
+}
+
+/* Prompts, and what a chat makes of its request. PROMPT_ANSWERED also if *err is set. */
+static enum prompt_result prompts_and_parts(struct completion *c,
+                                            const struct json_node *prompt,
+                                            struct params_error *err, const char **why)
+{
+    bool chat = c->shape == SHAPE_CHAT && chat_new;
+    if (!parts(c, false, err))
+        return PROMPT_ANSWERED;
+    if (chat && !(c->chat = chat_new(c->n_tasks)))
+        return PROMPT_NO_MEMORY;
+    enum prompt_result r = read_prompts(c, prompt, why);
+    if (r != PROMPT_OK)
+        return r;
+    if (chat && !chat_begin(c, err))
+        return PROMPT_ANSWERED;
+    if (!gen_params_prepare(&c->p))
+        return PROMPT_NO_MEMORY;
+    return parts(c, true, err) ? PROMPT_OK : PROMPT_ANSWERED;
+}
+
+/* All that the tasks need before they can be submitted. false: has answered. */
+static bool prepare(struct completion *c, const struct json_node *prompt)
+{
+    struct params_error err = { 0 };
+    const char *why = "";
+    enum prompt_result r = prompts_and_parts(c, prompt, &err, &why);
+    if (err.status == 503)
+        api_no_memory(c->conn);
+    else if (err.status)
+        api_error(c->conn, err.status, err.type, "%s", err.message);
+    else if (r != PROMPT_OK)
+        prompt_refuse(c->conn, r, why);
+    return r == PROMPT_OK;
+}
+
 void completion_start(struct http_conn *conn, enum completion_shape shape,
                       struct json_doc *doc)
 {
@@ -549,22 +602,8 @@ void completion_start(struct http_conn *conn, enum completion_shape shape,
         json_free(doc);
         return;
     }
-    const char *why = "";
-    bool chat = shape == SHAPE_CHAT && chat_new;
-    if (chat)
-        c->chat = chat_new(c->n_tasks);
-    enum prompt_result r =
-        chat && !c->chat ? PROMPT_NO_MEMORY : read_prompts(c, prompt, &why);
-    if (r == PROMPT_OK && chat && !chat_begin(c, &err)) {
-        api_error(conn, err.status, err.type, "%s", err.message);
-        r = PROMPT_ANSWERED;
-    }
-    if (r == PROMPT_OK && !gen_params_prepare(&c->p))
-        r = PROMPT_NO_MEMORY;
-    if (r != PROMPT_OK) {
-        for (int32_t i = 0; i < c->n_tasks; i++)
-            c->t[i].done = true;
-        prompt_refuse(conn, r, why);
+    if (!prepare(c, prompt)) {
+        not_submitted(c, 0);
         completion_free(c);
     } else if (!submit_all(c)) {
         completion_free(c);

@@ -73,6 +73,20 @@ WEAK void chat_whole(struct json_writer *w, const struct completion_task *t);
 const struct completion *completion_of_task(const struct llm_task *t);
 const struct completion *completion_of_conn(const struct http_conn *conn);
 
+/* What a later chapter adds to all completions: a member of linker set `completion_part`.
+ * Every member may be NULL. false: *err says what to answer (503: no memory), and `free`
+ * comes next. */
+struct completion_part {
+    const char *const *fields;         // of the request, that it sees to; NULL ends them
+    bool (*read)(struct completion *c, struct params_error *err); // the fields
+    bool (*begin)(struct completion *c, struct params_error *err); // there are prompts now
+    void (*done)(struct completion_task *t);                      // its task has ended
+    void (*free)(struct completion *c);
+    void (*settings)(struct json_writer *w, const struct gen_params *p);
+};
+#define COMPLETION_PART(id) \
+    LINKER_SET(completion_part, struct completion_part, completion_part_##id)
+
 /* Takes over doc, which must hold the request. Answers, now or later. */
 void completion_start(struct http_conn *conn, enum completion_shape shape,
                       struct json_doc *doc);

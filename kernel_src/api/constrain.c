@@ -5,7 +5,6 @@
 /* constrain.c: see constrain.h. */
 #include "api/constrain.h"
 #include "api/json_schema.h"
-#include "api/params.h"
 #include "base/memory.h"
 #include "base/stdio.h"
 #include "base/string.h"
@@ -45,37 +44,45 @@ static bool set_triggers(struct constrain *k, const char *const *trigger, int32_
     return true;
 }
 
-bool constrain_set(struct constrain *k, const char *gbnf, size_t len,
+/* Puts text (kmalloc'ed, now ours; NULL: there was no memory for it) into *at. */
+static bool take_text(struct constrain **at, char *text, size_t len,
+                      struct params_error *err)
+{
+    if (text && !*at)
+        *at = kcalloc(1, sizeof **at);
+    if (!text || !*at) {
+        kfree(text);
+        return no_memory(err);
+    }
+    kfree((*at)->text);
+    (*at)->text = text;
+    (*at)->len = len;
+    (*at)->n_triggers = 0;
+    return true;
+}
+
+bool constrain_set(struct constrain **k, const char *gbnf, size_t len,
                    const char *const *trigger, int32_t n, struct params_error *err)
 {
     if (len > GRAMMAR_TEXT_MAX)
         return refuse(err, 400, "the grammar is longer than %u bytes", GRAMMAR_TEXT_MAX);
     char *text = kmalloc(len + 1);
-    if (!text)
-        return no_memory(err);
-    memcpy(text, gbnf, len);
-    text[len] = 0;
-    kfree(k->text);
-    k->text = text;
-    k->len = len;
-    return set_triggers(k, trigger, n, err);
+    if (text) {
+        memcpy(text, gbnf, len);
+        text[len] = 0;
+    }
+    return take_text(k, text, len, err) && set_triggers(*k, trigger, n, err);
 }
 
-bool constrain_set_schema(struct constrain *k, const struct json_node *schema,
+bool constrain_set_schema(struct constrain **k, const struct json_node *schema,
                           struct params_error *err)
 {
     char why[160];
-    size_t len;
+    size_t len = 0;
     char *text = json_schema_to_grammar(schema, &len, why, sizeof why);
-    if (!text && strcmp(why, "out of memory") == 0)
-        return no_memory(err);
-    if (!text)
+    if (!text && strcmp(why, "out of memory") != 0)
         return refuse(err, 400, "\"json_schema\": %s", why);
-    kfree(k->text);
-    k->text = text;
-    k->len = len;
-    k->n_triggers = 0;
-    return true;
+    return take_text(k, text, len, err);
 }
 
 /* A field that is there and not null. */
@@ -138,7 +145,7 @@ static bool read_triggers(struct constrain *k, const struct json_node *body,
     return set_triggers(k, word, n, err);
 }
 
-bool constrain_read(struct constrain *k, const struct json_node *body,
+bool constrain_read(struct constrain **k, const struct json_node *body,
                     struct params_error *err)
 {
     const struct json_node *grammar = field(body, "grammar"),
@@ -155,7 +162,7 @@ bool constrain_read(struct constrain *k, const struct json_node *body,
     if (!grammar || !grammar->len)
         return true;
     return constrain_set(k, grammar->str, grammar->len, NULL, 0, err) &&
-           read_triggers(k, body, err);
+           read_triggers(*k, body, err);
 }
 
 /* ---- nbs/api/29_constrained.ipynb § From grammar to matcher ---- */
@@ -175,8 +182,6 @@ bool constrain_prepare(struct constrain *k, const struct llama_vocab *vocab,
                        const struct grammar_vocab *pieces, struct params_error *err)
 {
     struct grammar_error e;
-    if (!k->text)
-        return true;
     k->vocab = vocab;
     k->pieces = pieces;
     enum grammar_result r =
@@ -185,8 +190,7 @@ bool constrain_prepare(struct constrain *k, const struct llama_vocab *vocab,
         return no_memory(err);
     if (r != GRAMMAR_OK)
         return refuse(err, 400,
-                      "Failed to initialize samplers: failed to parse grammar: line %u, "
-                      "column %u: %s", (unsigned)e.line, (unsigned)e.column, e.text);
+                      "Failed to initialize samplers: failed to parse grammar: %s", e.text);
     r = grammar_init(&k->spare, &k->grammar);
     if (r == GRAMMAR_NO_MEMORY)
         return no_memory(err);
@@ -198,19 +202,22 @@ bool constrain_prepare(struct constrain *k, const struct llama_vocab *vocab,
 
 void constrain_free(struct constrain *k)
 {
+    if (!k)
+        return;
     grammar_release(k->spare);
     grammar_free(&k->grammar);
     kfree(k->text);
-    memset(k, 0, sizeof *k);
+    kfree(k);
 }
 
 void constrain_write(struct json_writer *w, const struct constrain *k)
 {
-    jw_kstr(w, "grammar", k->text ? k->text : "", k->text ? k->len : 0);
-    jw_kbool(w, "grammar_lazy", k->n_triggers > 0);
+    int32_t n = k ? k->n_triggers : 0;
+    jw_kstr(w, "grammar", k ? k->text : "", k ? k->len : 0);
+    jw_kbool(w, "grammar_lazy", n > 0);
     jw_key(w, "grammar_triggers");
     jw_array(w);
-    for (int32_t i = 0; i < k->n_triggers; i++) {
+    for (int32_t i = 0; i < n; i++) {
         jw_object(w);
         jw_kint(w, "type", CONSTRAIN_TRIGGER_WORD);
         jw_kcstr(w, "value", k->trigger[i]);
@@ -344,27 +351,20 @@ static bool task_accept(struct llm_constraint *hook, int32_t token)
     return need_matcher(t) && grammar_accept_token(t->m, t->k->pieces, token);
 }
 
-bool constrain_task_new(struct constrain_task **out, struct constrain *k)
+struct llm_constraint *constrain_task_new(struct constrain *k)
 {
-    struct constrain_task *t = *out = NULL;
-    if (!k->text)
-        return true;
-    t = *out = kcalloc(1, sizeof *t);
+    struct constrain_task *t = kcalloc(1, sizeof *t);
     if (!t)
-        return false;
+        return NULL;
     t->hook = (struct llm_constraint){ task_allows, task_mask, task_accept, NULL };
     t->k = k;
     t->waiting = k->n_triggers > 0;
-    return true;
+    return &t->hook;
 }
 
-struct llm_constraint *constrain_task_hook(struct constrain_task *t)
+void constrain_task_free(struct llm_constraint *hook)
 {
-    return t ? &t->hook : NULL;
-}
-
-void constrain_task_free(struct constrain_task *t)
-{
+    struct constrain_task *t = (struct constrain_task *)hook;
     if (t)
         grammar_release(t->m);
     kfree(t);

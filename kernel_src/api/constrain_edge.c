@@ -4,8 +4,8 @@
 
 /* constrain_edge.c: see constrain.h. The pieces of the kernel's model in alphabetical
  * order, made when the first grammar comes. */
+#include "api/completion.h"
 #include "api/constrain.h"
-#include "api/params.h"
 #include "base/memory.h"
 #include "base/stdio.h"
 #include "base/time.h"
@@ -31,16 +31,45 @@ static const struct grammar_vocab *kernel_pieces(void)
     return &pieces;
 }
 
-bool constrain_prepare_kernel(struct constrain *k, struct params_error *err)
+static const char *const fields[] = { "grammar",      "json_schema",      "response_format",
+                                      "grammar_lazy", "grammar_triggers", NULL };
+
+static bool read(struct completion *c, struct params_error *err)
 {
-    if (!k->text)
+    return c->shape == SHAPE_EMBEDDING ||
+           constrain_read(&c->p.constrain, c->doc.root, err);
+}
+
+static bool begin(struct completion *c, struct params_error *err)
+{
+    if (!c->p.constrain)
         return true;
     const struct grammar_vocab *pieces = kernel_pieces();
-    if (pieces)
-        return constrain_prepare(k, &kernel_llm.vocab, pieces, err);
-    err->status = 503;
-    err->type = "unavailable_error";
-    snprintf(err->message, sizeof err->message,
-             "no memory beside the model for grammars; give the machine more");
-    return false;
+    bool ok = pieces && constrain_prepare(c->p.constrain, &kernel_llm.vocab, pieces, err);
+    for (int32_t i = 0; ok && i < c->n_tasks; i++)
+        ok = (c->t[i].task.constraint = constrain_task_new(c->p.constrain)) != NULL;
+    if (!ok && !err->status)
+        *err = (struct params_error){ 503, "unavailable_error", "" };
+    return ok;
 }
+
+static void done(struct completion_task *t)
+{
+    constrain_task_free(t->task.constraint);
+    t->task.constraint = NULL;
+}
+
+static void free_all(struct completion *c)
+{
+    for (int32_t i = 0; i < c->n_tasks; i++)
+        done(&c->t[i]);
+    constrain_free(c->p.constrain);
+}
+
+static void settings(struct json_writer *w, const struct gen_params *p)
+{
+    constrain_write(w, p->constrain);
+}
+
+COMPLETION_PART(constrain) = { .fields = fields, .read = read, .begin = begin,
+                               .done = done, .free = free_all, .settings = settings };

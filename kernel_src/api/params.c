@@ -3,7 +3,7 @@
 /* ---- nbs/api/18_v1.ipynb § From JSON to parameters ---- */
 
 /* params.c: see params.h. Defaults and limits are llama-server's (server-schema). */
-#include "api/params.h"
+#include "api/completion.h"
 #include "base/fmath.h"
 #include "base/memory.h"
 #include "base/stdio.h"
@@ -310,6 +310,18 @@ void gen_params_free(struct gen_params *p)
     p->sampling.dry_breakers = NULL;
 }
 
+LINKER_SET_DECLARE(completion_part, struct completion_part);
+
+/* Does a part of the completion, from a later chapter, see to this field? */
+static bool taken_care_of(const char *key)
+{
+    LINKER_SET_FOREACH(completion_part, struct completion_part, part)
+        for (const char *const *f = part->fields; f && *f; f++)
+            if (strcmp(*f, key) == 0)
+                return true;
+    return false;
+}
+
 static void refuse_unsupported(struct reader *r)
 {
     static const struct { const char *key; double off;
@@ -321,22 +333,20 @@ static void refuse_unsupported(struct reader *r)
     };
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
         const struct json_node *n = json_get(r->body, numbers[i].key);
-        if (json_is(n, JSON_NUMBER) && json_number(n) != numbers[i].off)
+        if (json_is(n, JSON_NUMBER) && json_number(n) != numbers[i].off &&
+            !taken_care_of(numbers[i].key))
             refuse(r, 501, numbers[i].key, "this feature is not supported yet");
     }
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
         const struct json_node *n = json_get(r->body, others[i]);
-        if ((json_is(n, JSON_STRING) && n->len) || json_count(n))
+        if (((json_is(n, JSON_STRING) && n->len) || json_count(n)) &&
+            !taken_care_of(others[i]))
             refuse(r, 501, others[i], "this feature is not supported yet");
     }
     const struct json_node *format =
         json_get(json_get(r->body, "response_format"), "type");
-    if (format && !json_is_str(format, "text"))
-        refuse(r,
-               json_is_str(format, "json_object") || json_is_str(format, "json_schema")
-                   ? 501
-                   : 400,
-               "response_format", "only {\"type\": \"text\"} is supported yet");
+    if (format && !json_is_str(format, "text") && !taken_care_of("response_format"))
+        refuse(r, 501, "response_format", "only {\"type\": \"text\"} is supported yet");
 }
 
 /* What chapter 30 brings. */
@@ -473,6 +483,9 @@ void gen_params_write(struct json_writer *w, const struct gen_params *p,
     jw_kbool(w, "stream", p->stream);
     if (!only_metrics)
         write_strings(w, "stop", p->stop, p->n_stop);
+    LINKER_SET_FOREACH(completion_part, struct completion_part, part)
+        if (part->settings && !only_metrics)
+            part->settings(w, p);
     write_strings(w, "samplers", s->samplers, s->n_samplers);
     jw_end(w);
 }

@@ -26,10 +26,11 @@ struct gen_params {
     int32_t n_probs;                             // from here on: chapter 30
     bool logprobs, post_sampling_probs, echo, echo_logprobs;
     const struct json_node *response_fields;
+    struct constrain *constrain;                 // chapter 29's; NULL: none
 };
 
 /* false: status and message say what to answer. */
-struct params_error { int status; const char *type; char message[200]; };
+struct params_error { int status; const char *type; char message[300]; };
 bool gen_params_read(struct gen_params *p, const struct json_node *body, bool chat,
                      struct params_error *err);
 /* generation_settings; only_metrics: without what points into the request. */
