@@ -248,8 +248,10 @@ static bool need_matcher(struct constrain_task *t)
         return true;
     t->m = t->k->spare;
     t->k->spare = NULL;
-    if (!t->m && grammar_init(&t->m, &t->k->grammar) != GRAMMAR_OK)
+    if (!t->m && grammar_init(&t->m, &t->k->grammar) != GRAMMAR_OK) {
         t->hook.error = "out of memory for the grammar";
+        t->hook.no_memory = true;
+    }
     return t->m != NULL;
 }
 
@@ -356,7 +358,9 @@ struct llm_constraint *constrain_task_new(struct constrain *k)
     struct constrain_task *t = kcalloc(1, sizeof *t);
     if (!t)
         return NULL;
-    t->hook = (struct llm_constraint){ task_allows, task_mask, task_accept, NULL };
+    t->hook.allows = task_allows;
+    t->hook.mask = task_mask;
+    t->hook.accept = task_accept;
     t->k = k;
     t->waiting = k->n_triggers > 0;
     return &t->hook;

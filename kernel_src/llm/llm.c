@@ -454,6 +454,7 @@ static void slot_after_batch(struct llm *l, struct llm_slot *s)
         } else {
             t->error = t->constraint->error ? t->constraint->error
                                             : "no token of the vocabulary fits the grammar";
+            t->no_memory = t->constraint->no_memory;
             slot_finish(l, s, LLM_STOP_ERROR);
         }
     }

@@ -69,6 +69,7 @@ struct llm_constraint {
     int32_t (*mask)(struct llm_constraint *k, struct llama_token_data *cand, int32_t n);
     bool (*accept)(struct llm_constraint *k, int32_t token);    // it has come
     const char *error;                     // why one of them failed, or NULL
+    bool no_memory;                        // that is why
 };
 
 /* The caller fills in the first part and keeps task, prompt, stop strings and constraint
