@@ -30,7 +30,10 @@ static void post_v1_chat(struct http_conn *c, const struct http_request *req)
 }
 static void post_v1_embeddings(struct http_conn *c, const struct http_request *req)
 {
-    start(c, req, SHAPE_EMBEDDING);
+    if (post_embeddings_oai)
+        post_embeddings_oai(c, req);
+    else
+        start(c, req, SHAPE_EMBEDDING);
 }
 
 ROUTE("POST", "/completion", post_completion);
@@ -291,16 +294,3 @@ static void post_apply_template(struct http_conn *c, const struct http_request *
     json_free(&doc);
 }
 ROUTE("POST", "/apply-template", post_apply_template);
-
-static void not_supported(struct http_conn *c, const struct http_request *req)
-{
-    api_error(c, 501, "not_supported_error", "%s %s is not supported by this kernel yet",
-              req->method, req->path);
-}
-ROUTE("POST", "/infill", not_supported);
-ROUTE("POST", "/embedding", not_supported);
-ROUTE("POST", "/embeddings", not_supported);
-ROUTE("POST", "/rerank", not_supported);
-ROUTE("POST", "/v1/rerank", not_supported);
-ROUTE("POST", "/v1/messages", not_supported);
-ROUTE("POST", "/v1/responses", not_supported);

@@ -52,10 +52,30 @@ static void pause_tasks(struct completion *c, bool paused)
         c->t[i].task.paused = paused;
 }
 
-/* Puts a whole event behind those that wait. false: no memory, and nothing was put. */
-static bool enqueue(struct completion *c, const char *data, size_t len)
+/* "event: NAME", if it has one; "data: …"; an empty line */
+static size_t event_size(const char *name, size_t len)
 {
-    size_t need = c->queued + len + 8;
+    return len + 8 + (name ? strlen(name) + 8 : 0);
+}
+
+static void put_event(char *to, const char *name, const char *data, size_t len)
+{
+    if (name) {
+        size_t n = strlen(name);
+        memcpy(to, "event: ", 7);
+        memcpy(to + 7, name, n);
+        to[7 + n] = '\n';
+        to += n + 8;
+    }
+    memcpy(to, "data: ", 6);
+    memcpy(to + 6, data, len);
+    memcpy(to + 6 + len, "\n\n", 2);
+}
+
+/* Puts a whole event behind those that wait. false: no memory, and nothing was put. */
+static bool enqueue(struct completion *c, const char *name, const char *data, size_t len)
+{
+    size_t need = c->queued + event_size(name, len);
     if (need > c->queue_cap) {
         char *q = krealloc(c->queue, need + 1024);
         if (!q)
@@ -63,10 +83,7 @@ static bool enqueue(struct completion *c, const char *data, size_t len)
         c->queue = q;
         c->queue_cap = need + 1024;
     }
-    char *to = c->queue + c->queued;
-    memcpy(to, "data: ", 6);
-    memcpy(to + 6, data, len);
-    memcpy(to + 6 + len, "\n\n", 2);
+    put_event(c->queue + c->queued, name, data, len);
     c->queued = need;
     return true;
 }
@@ -97,20 +114,20 @@ static void break_off(struct completion *c)
 }
 
 /* One event, from JSON in w (freed) or, if w is NULL, the text `literal`. */
-static void send_event(struct completion *c, struct json_writer *w, const char *literal)
+static void send_named(struct completion *c, const char *name, struct json_writer *w,
+                       const char *literal)
 {
     static char event[2048];
     size_t len = w ? w->len : strlen(literal);
     const char *data = w ? w->buf : literal;
     bool ok = !c->broken && !(w && w->failed);
     c->t_sent_ms = time_ms();
-    if (ok && !c->queued && len + 8 <= sizeof event) {
-        memcpy(event, "data: ", 6);
-        memcpy(event + 6, data, len);
-        memcpy(event + 6 + len, "\n\n", 2);
-        ok = http_write(c->conn, event, len + 8) || enqueue(c, data, len);
+    if (ok && !c->queued && event_size(name, len) <= sizeof event) {
+        put_event(event, name, data, len);
+        ok = http_write(c->conn, event, event_size(name, len)) ||
+             enqueue(c, name, data, len);
     } else if (ok) {
-        ok = enqueue(c, data, len);
+        ok = enqueue(c, name, data, len);
     }
     if (w)
         jw_free(w);
@@ -118,6 +135,16 @@ static void send_event(struct completion *c, struct json_writer *w, const char *
         break_off(c);
     if (c->queued)
         pause_tasks(c, true);
+}
+
+static void send_event(struct completion *c, struct json_writer *w, const char *literal)
+{
+    send_named(c, NULL, w, literal);
+}
+
+void completion_event(struct completion *c, const char *name, struct json_writer *w)
+{
+    send_named(c, name, w, NULL);
 }
 
 /* false: the client is gone, and c with it. */
@@ -131,6 +158,10 @@ static bool begin_stream(struct completion *c)
         return false;
     }
     c->began = true;
+    if (c->dialect) {
+        c->dialect->begin(&c->t[0]);
+        return true;
+    }
     for (int32_t i = 0; c->shape == SHAPE_CHAT && i < c->n_tasks; i++) {
         struct json_writer w;
         jw_init(&w, API_RESPONSE_MAX);
@@ -159,14 +190,25 @@ static bool ping(struct completion *c)
     return true;
 }
 
+/* An error as the last event of a stream that broke off. Needs no memory. */
+static bool send_sorry(struct completion *c)
+{
+    static const char plain[] = "{\"error\":{\"code\":503,\"message\":\"out of "
+                                "memory\",\"type\":\"unavailable_error\"}}",
+                      bare[] = "{\"code\":503,\"message\":\"out of "
+                               "memory\",\"type\":\"unavailable_error\"}";
+    char event[160];
+    const char *name = c->dialect ? c->dialect->error_event : NULL,
+               *text = name ? bare : plain;
+    put_event(event, name, text, strlen(text));
+    return http_write(c->conn, event, event_size(name, strlen(text)));
+}
+
 static bool completion_end_if_done(struct completion *c)
 {
-    static const char sorry[] = "data: {\"error\":{\"code\":503,\"message\":\"out of "
-                                "memory\",\"type\":\"unavailable_error\"}}\n\n";
     if (c->n_done < c->n_tasks || !flush(c))
         return false;
-    if (c->broken && !http_write(c->conn, sorry, sizeof sorry - 1) &&
-        !http_is_gone(c->conn))
+    if (c->broken && !send_sorry(c) && !http_is_gone(c->conn))
         return false;                                    // completion_poll comes back
     http_end(c->conn);
     completion_free(c);
@@ -220,6 +262,9 @@ static void send_text(struct completion_task *t, const char *text, size_t len, b
                                   : CHAT_NOTHING;
     if (news == CHAT_NO_MEMORY) {
         break_off(c);
+    } else if (c->dialect) {
+        if (news == CHAT_NEWS)
+            c->dialect->piece(t, text, len);
     } else if (news == CHAT_NEWS || more) {
         jw_init(&w, API_RESPONSE_MAX);
         shape_chunk(&w, t, text, len);
@@ -248,6 +293,11 @@ static void on_prompt(struct llm_task *task)
     struct json_writer w;
     if (!c->p.stream || !c->p.return_progress || !begin_stream(c))
         return;
+    if (c->dialect) {
+        if (c->dialect->progress)
+            c->dialect->progress(t);
+        return;
+    }
     jw_init(&w, API_RESPONSE_MAX);
     shape_progress(&w, t);
     send_event(c, &w, NULL);
@@ -269,10 +319,33 @@ static void answer(struct completion *c)
         api_error(c->conn, 500, "server_error", "%s", error);
     } else {
         jw_init(&w, c->p.logprobs || c->p.echo ? API_LOGPROBS_MAX : API_RESPONSE_MAX);
-        shape_answer(&w, c);
+        if (c->dialect && c->dialect->answer)
+            c->dialect->answer(&w, c);
+        else
+            shape_answer(&w, c);
         api_respond(c->conn, 200, &w);
     }
     completion_free(c);
+}
+
+static void send_error(struct completion *c, const struct llm_task *t)
+{
+    const char *name = c->dialect ? c->dialect->error_event : NULL;
+    bool bare = name != NULL;
+    struct json_writer w;
+    jw_init(&w, API_RESPONSE_MAX);
+    if (!bare) {
+        jw_object(&w);
+        jw_key(&w, "error");
+    }
+    jw_object(&w);
+    jw_kint(&w, "code", t->no_memory ? 503 : 500);
+    jw_kcstr(&w, "message", t->error);
+    jw_kcstr(&w, "type", t->no_memory ? "unavailable_error" : "server_error");
+    jw_end(&w);
+    if (!bare)
+        jw_end(&w);
+    send_named(c, name, &w, NULL);
 }
 
 static void stream_done(struct completion *c, struct completion_task *t)
@@ -286,22 +359,16 @@ static void stream_done(struct completion *c, struct completion_task *t)
         return;
     if (c->chat && t->task.stop_type != LLM_STOP_ERROR)
         send_text(t, "", 0, true, false);
-    jw_init(&w, API_RESPONSE_MAX);
     if (t->task.stop_type == LLM_STOP_ERROR) {
-        jw_object(&w);
-        jw_key(&w, "error");
-        jw_object(&w);
-        bool no_memory = t->task.no_memory;
-        jw_kint(&w, "code", no_memory ? 503 : 500);
-        jw_kcstr(&w, "message", t->task.error);
-        jw_kcstr(&w, "type", no_memory ? "unavailable_error" : "server_error");
-        jw_end(&w);
-        jw_end(&w);
+        send_error(c, &t->task);
+    } else if (c->dialect) {
+        c->dialect->end(t);
     } else {
+        jw_init(&w, API_RESPONSE_MAX);
         shape_last(&w, t);
+        send_event(c, &w, NULL);
     }
-    send_event(c, &w, NULL);
-    if (c->n_done == c->n_tasks && c->shape != SHAPE_NATIVE) {
+    if (c->n_done == c->n_tasks && c->shape != SHAPE_NATIVE && !c->dialect) {
         if (c->shape == SHAPE_CHAT && c->p.include_usage) {
             jw_init(&w, API_RESPONSE_MAX);
             shape_usage(&w, c);
@@ -323,6 +390,10 @@ static void keep_embedding(struct completion_task *t)
         t->task.no_memory = v != NULL;
         t->task.error =
             v ? "out of memory for the embedding" : "the model gave no embedding";
+        return;
+    }
+    if (t->c->dialect && t->c->dialect->normalize) {
+        t->c->dialect->normalize(t->c, v, t->embedding, n);
         return;
     }
     for (int32_t i = 0; i < n; i++)
@@ -499,13 +570,17 @@ static bool submit_all(struct completion *c)
 /* Alive from here on. NULL: no memory. */
 static struct completion *completion_new(struct http_conn *conn,
                                          enum completion_shape shape,
+                                         const struct completion_dialect *dialect,
                                          const struct json_doc *doc,
                                          const struct gen_params *p, size_t n_tasks)
 {
-    struct completion *c = kcalloc(1, sizeof *c + n_tasks * sizeof c->t[0]);
+    size_t size = sizeof(struct completion) + n_tasks * sizeof(struct completion_task);
+    struct completion *c = kcalloc(1, size + (dialect ? dialect->state_size : 0));
     if (!c)
         return NULL;
     c->conn = conn;
+    c->dialect = dialect;
+    c->state = (char *)c + size;
     c->shape = shape;
     c->doc = *doc;
     c->p = *p;
@@ -575,6 +650,12 @@ static bool prepare(struct completion *c, const struct json_node *prompt)
 void completion_start(struct http_conn *conn, enum completion_shape shape,
                       struct json_doc *doc)
 {
+    completion_start_in(conn, shape, NULL, doc);
+}
+
+void completion_start_in(struct http_conn *conn, enum completion_shape shape,
+                         const struct completion_dialect *dialect, struct json_doc *doc)
+{
     static struct gen_params p;
     struct params_error err;
     const struct json_node *prompt =
@@ -589,6 +670,8 @@ void completion_start(struct http_conn *conn, enum completion_shape shape,
         p.n = 1;
         p.stream = false;
     }
+    if (shape == SHAPE_CHAT && dialect)
+        p.n = 1;
     if (n_prompts > COMPLETION_TASKS_MAX / p.n) {
         api_invalid(conn, "%d prompts with n=%d are more than %d at once", (int)n_prompts,
                     (int)p.n, COMPLETION_TASKS_MAX);
@@ -596,7 +679,7 @@ void completion_start(struct http_conn *conn, enum completion_shape shape,
         return;
     }
     struct completion *c =
-        completion_new(conn, shape, doc, &p, (size_t)(n_prompts * p.n));
+        completion_new(conn, shape, dialect, doc, &p, (size_t)(n_prompts * p.n));
     if (!c) {
         api_no_memory(conn);
         json_free(doc);

@@ -37,6 +37,8 @@ struct completion {
     char *queue;                       // events that HTTP did not take yet
     size_t queued, queue_cap;
     struct chat *chat;                 // chapter 28; NULL: the text is the content
+    const struct completion_dialect *dialect; // chapter 32; NULL: the shapes of shapes.h
+    void *state;                       // (dialect->state_size) the dialect's, zeroed
     struct completion_task t[];
 };
 
@@ -87,6 +89,28 @@ struct completion_part {
 #define COMPLETION_PART(id) \
     LINKER_SET(completion_part, struct completion_part, completion_part_##id)
 
+/* Answers in another dialect. Each member may be NULL, except that a completion which may
+ * be streamed needs begin, piece and end, and has one task. */
+struct completion_dialect {
+    size_t state_size;
+    void (*answer)(struct json_writer *w, struct completion *c); // not streamed
+    void (*begin)(struct completion_task *t);                    // of a stream
+    void (*progress)(struct completion_task *t); // in the prompt, with return_progress
+    void (*piece)(struct completion_task *t, const char *text, size_t len);
+    void (*end)(struct completion_task *t);
+    const char *error_event;           // an error's event has this name
+    void (*normalize)(const struct completion *c, const float *in, float *out,
+                      int32_t n);      // an embedding
+};
+
+/* One event of a stream; name: of its `event:` line, or NULL. Frees w. */
+void completion_event(struct completion *c, const char *name, struct json_writer *w);
+
 /* Takes over doc, which must hold the request. Answers, now or later. */
 void completion_start(struct http_conn *conn, enum completion_shape shape,
                       struct json_doc *doc);
+void completion_start_in(struct http_conn *conn, enum completion_shape shape,
+                         const struct completion_dialect *dialect, struct json_doc *doc);
+
+/* Chapter 32, if it is linked: embd_normalize, and inputs of more forms. */
+WEAK void post_embeddings_oai(struct http_conn *c, const struct http_request *req);

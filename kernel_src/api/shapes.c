@@ -12,7 +12,7 @@
 
 static double ms(uint64_t us) { return (double)us / 1e3; }
 
-static void put_timings(struct json_writer *w, const struct llm_task *t)
+void shape_timings(struct json_writer *w, const struct llm_task *t)
 {
     uint64_t end = t->t_end_us ? t->t_end_us : kernel_llm.now_us();
     uint64_t from =
@@ -167,7 +167,7 @@ static void put_native(struct json_writer *w, const struct completion_task *ct,
     jw_kcstr(w, "stop_type", stop_types[t->stop_type]);
     jw_kcstr(w, "stopping_word", t->stopping_word ? t->stopping_word : "");
     jw_kint(w, "tokens_cached", t->n_past);
-    put_timings(w, t);
+    shape_timings(w, t);
     if (ct->logprobs && !stream)
         shape_probabilities(w, ct);
     jw_end(w);
@@ -253,7 +253,7 @@ void shape_answer(struct json_writer *w, struct completion *c)
                             finish_reason(&c->t[i]));
     jw_end(w);
     put_usage(w, c, 0, c->n_tasks);
-    put_timings(w, &c->t[0].task);
+    shape_timings(w, &c->t[0].task);
     jw_end(w);
 }
 
@@ -300,12 +300,12 @@ void shape_role(struct json_writer *w, struct completion_task *t)
 }
 
 /* What a request wants to hear in each piece: how far the prompt is; the timings. */
-static void put_extras(struct json_writer *w, const struct completion_task *ct)
+void shape_extras(struct json_writer *w, const struct completion_task *ct)
 {
     const struct llm_task *t = &ct->task;
     if (t->t_prompt_us) {
         if (ct->c->p.timings_per_token)
-            put_timings(w, t);
+            shape_timings(w, t);
         return;
     }
     jw_key(w, "prompt_progress");
@@ -333,7 +333,7 @@ void shape_chunk(struct json_writer *w, struct completion_task *t, const char *t
         jw_kint(w, "id_slot", t->task.slot);
         jw_kint(w, "tokens_predicted", t->task.n_decoded);
         jw_kint(w, "tokens_evaluated", t->task.n_prompt);
-        put_extras(w, t);
+        shape_extras(w, t);
         if (t->logprobs)
             shape_probabilities(w, t);
         jw_end(w);
@@ -345,7 +345,7 @@ void shape_chunk(struct json_writer *w, struct completion_task *t, const char *t
     else
         put_text_choice(w, t, text, len, NULL);
     end_chunk(w, t->c);
-    put_extras(w, t);
+    shape_extras(w, t);
     jw_end(w);
 }
 
@@ -370,7 +370,7 @@ void shape_last(struct json_writer *w, struct completion_task *t)
     if (c->shape == SHAPE_OAI)
         put_usage(w, c, t->index, t->index + 1);
     if (c->shape == SHAPE_OAI || !c->p.include_usage)
-        put_timings(w, &t->task);
+        shape_timings(w, &t->task);
     jw_end(w);
 }
 
@@ -379,6 +379,6 @@ void shape_usage(struct json_writer *w, struct completion *c)
     begin_chunk(w);
     end_chunk(w, c);
     put_usage(w, c, 0, c->n_tasks);
-    put_timings(w, &c->t[0].task);
+    shape_timings(w, &c->t[0].task);
     jw_end(w);
 }

@@ -14,6 +14,9 @@ void shape_role(struct json_writer *w,
                 struct completion_task *t); // chat: the first chunk
 void shape_progress(struct json_writer *w,
                     struct completion_task *t); // the prompt is not evaluated yet
+void shape_extras(struct json_writer *w,
+                  const struct completion_task *t); // timings, progress: if asked for
+void shape_timings(struct json_writer *w, const struct llm_task *t);
 void shape_last(struct json_writer *w, struct completion_task *t); // a task's last chunk
 void shape_usage(struct json_writer *w,
                  struct completion *c); // stream_options.include_usage
