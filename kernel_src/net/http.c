@@ -567,6 +567,7 @@ static const struct { int status; const char *text, *error; } http_statuses[] = 
     { 501, "Not Implemented", "not_supported_error" },
     { 503, "Service Unavailable", "unavailable_error" },
     { 505, "HTTP Version Not Supported", "invalid_request_error" },
+    { 507, "Insufficient Storage", "server_error" },
 };
 #define HTTP_STATUSES (sizeof http_statuses / sizeof *http_statuses)
 
