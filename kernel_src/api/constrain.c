@@ -226,7 +226,7 @@ void constrain_write(struct json_writer *w, const struct constrain *k)
     jw_end(w);
 }
 
-/* ---- nbs/api/29_constrained.ipynb § One answer ---- */
+/* ---- nbs/api/29_constrained.ipynb § One answer's place ---- */
 
 /* ---- one answer's place in the grammar ---- */
 
@@ -276,7 +276,7 @@ static int32_t task_mask(struct llm_constraint *hook, struct llama_token_data *c
     return left;
 }
 
-/* ---- nbs/api/29_constrained.ipynb § Lazy ---- */
+/* ---- nbs/api/29_constrained.ipynb § Lazy grammars ---- */
 
 /* Let go of all but the last bytes, in which a trigger may have begun. */
 static void cut_tail(struct constrain_task *t)

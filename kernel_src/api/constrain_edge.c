@@ -1,6 +1,6 @@
 /* constrain_edge.c: tangled from nbs/api/29_constrained.ipynb. Edit the notebook, not this file. */
 
-/* ---- nbs/api/29_constrained.ipynb § The kernel ---- */
+/* ---- nbs/api/29_constrained.ipynb § A part of every completion ---- */
 
 /* constrain_edge.c: see constrain.h. The pieces of the kernel's model in alphabetical
  * order, made when the first grammar comes. */
