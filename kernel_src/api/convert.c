@@ -1,6 +1,6 @@
 /* convert.c: tangled from nbs/api/32_dialects.ipynb. Edit the notebook, not this file. */
 
-/* ---- nbs/api/32_dialects.ipynb § One request, three forms ---- */
+/* ---- nbs/api/32_dialects.ipynb § Rewriting a request ---- */
 
 /* convert.c: see convert.h. */
 #include <stdarg.h>
@@ -134,6 +134,10 @@ void convert_choice(struct convert *c, const struct json_node *name)
 
 void convert_schema(struct convert *c, const struct json_node *schema)
 {
+    if (!json_is(schema, JSON_OBJECT)) {
+        convert_refuse(c, "a json_schema format needs a 'schema'");
+        return;
+    }
     jw_key(&c->w, "response_format");
     jw_object(&c->w);
     jw_kcstr(&c->w, "type", "json_schema");

@@ -1,6 +1,6 @@
 /* convert_responses.c: tangled from nbs/api/32_dialects.ipynb. Edit the notebook, not this file. */
 
-/* ---- nbs/api/32_dialects.ipynb § One request, three forms ---- */
+/* ---- nbs/api/32_dialects.ipynb § OpenAI's responses ---- */
 
 /* convert_responses.c: OpenAI's responses as a chat. Facts: llama-server's
  * server_chat_convert_responses_to_chatcmpl (tools/server/server-chat.cpp). */
@@ -223,7 +223,7 @@ static void put_format(struct convert *c, const struct json_node *format)
     const struct json_node *type = json_get(format, "type");
     if (!json_is(format, JSON_OBJECT) || json_is_str(type, "text"))
         return;
-    if (json_is_str(type, "json_schema") && json_get(format, "schema")) {
+    if (json_is_str(type, "json_schema")) {
         convert_schema(c, json_get(format, "schema"));
     } else if (json_is_str(type, "json_object")) {
         jw_key(&c->w, "response_format");

@@ -1,9 +1,10 @@
 /* dialect.c: tangled from nbs/api/32_dialects.ipynb. Edit the notebook, not this file. */
 
-/* ---- nbs/api/32_dialects.ipynb § One request, three forms ---- */
+/* ---- nbs/api/32_dialects.ipynb § Writing the answer ---- */
 
 /* dialect.c: see dialect.h. */
 #include "api/dialect.h"
+#include "api/chat_message.h"
 #include "base/memory.h"
 #include "base/string.h"
 
@@ -18,7 +19,7 @@ static bool rewrite(struct http_conn *conn, const struct http_request *req,
     enum json_result r = JSON_NO_MEMORY;
     if (!api_body(conn, req, &body))
         return false;
-    jw_init(&c.w, 2 * req->body_len + 4096);
+    jw_init(&c.w, 8 * req->body_len + 4096);
     convert(&c, body.root);
     json_free(&body);
     if (!c.why)
@@ -84,16 +85,27 @@ void dialect_count(struct http_conn *conn, const struct http_request *req,
     json_free(&doc);
 }
 
+/* Chapter 28, if it is linked. */
+const struct chat_message *chat_message_of(const struct completion_task *t)
+    __attribute__((weak));
+
 void said_so_far(struct said *s, const struct completion_task *t, size_t n_safe)
 {
+    const struct chat_message *m = t->c->chat ? chat_message_of(t) : NULL;
     *s = (struct said){ .text = { t->task.text.text, n_safe } };
+    if (m) {
+        s->thoughts = (struct said_text){ m->reasoning.s, m->reasoning.len };
+        s->text = (struct said_text){ m->content.s, m->content.len };
+        s->n_calls = m->n_calls;
+    }
 }
 
 struct said_call said_call(const struct completion_task *t, int i)
 {
-    (void)t;
-    (void)i;
-    return (struct said_call){ .id = { "", 0 } };      // tools: not yet
+    const struct chat_call *c = &chat_message_of(t)->call[i];
+    return (struct said_call){ { c->id.s, c->id.len },
+                               { c->name.s, c->name.len },
+                               { c->arguments.s, c->arguments.len } };
 }
 
 void dialect_text(struct json_writer *w, const char *key, struct said_text t)

@@ -1,6 +1,6 @@
 /* embedding_routes.c: tangled from nbs/api/32_dialects.ipynb. Edit the notebook, not this file. */
 
-/* ---- nbs/api/32_dialects.ipynb § One request, three forms ---- */
+/* ---- nbs/api/32_dialects.ipynb § Embeddings, in llama-server's own words ---- */
 
 /* embedding_routes.c: POST /embedding and /embeddings, llama-server's own shape, and what
  * /v1/embeddings has beyond chapter 18: embd_normalize and inputs of more forms. Facts:
@@ -179,7 +179,7 @@ static void embed(struct http_conn *c, const struct http_request *req, bool is_o
         wrong = "\"input\" or \"content\" must be provided";
     else if (json_is(input, JSON_ARRAY) && !json_count(input))
         wrong = "\"input\" must not be empty";
-    jw_init(&w, 2 * req->body_len + 256);
+    jw_init(&w, 8 * req->body_len + 256);
     if (!wrong && !put_request(&w, body.root, input))
         wrong = "\"content\" must be a list of texts (images are not supported)";
     json_free(&body);

@@ -1,6 +1,6 @@
 /* infill_route.c: tangled from nbs/api/32_dialects.ipynb. Edit the notebook, not this file. */
 
-/* ---- nbs/api/32_dialects.ipynb § One request, three forms ---- */
+/* ---- nbs/api/32_dialects.ipynb § Filling in the middle ---- */
 
 /* infill_route.c: POST /infill. Facts: post_infill and format_prompt_infill in
  * tools/server of llama.cpp. */
@@ -201,7 +201,7 @@ static void post_infill(struct http_conn *c, const struct http_request *req)
         return;
     const char *wrong = wrong_field(body.root);
     enum prompt_result r = wrong ? PROMPT_BAD : infill_tokens(body.root, &prompt);
-    jw_init(&w, 2 * req->body_len + 16 * (size_t)prompt.n + 4096);
+    jw_init(&w, 8 * req->body_len + 16 * (size_t)prompt.n + 4096);
     if (r == PROMPT_OK)
         put_request(&w, body.root, &prompt);
     json_free(&body);
