@@ -42,8 +42,8 @@ struct completion {
     struct completion_task t[];
 };
 
-/* Chapter 30, if it is linked: log-probabilities, echo, response_fields. false: no memory.
- * logprobs_token: the last token has given out this text; true: that is worth a piece of
+/* Chapter 30, if it is linked: log-probabilities, echo, response_fields. false: no
+ * memory. logprobs_token: the last token has given out this text; true: that is worth a piece of
  * the stream, even if it is empty. */
 #define WEAK __attribute__((weak))
 WEAK bool logprobs_begin(struct completion_task *t);
@@ -81,7 +81,7 @@ const struct completion *completion_of_conn(const struct http_conn *conn);
 struct completion_part {
     const char *const *fields;         // of the request, that it sees to; NULL ends them
     bool (*read)(struct completion *c, struct params_error *err); // the fields
-    bool (*begin)(struct completion *c, struct params_error *err); // there are prompts now
+    bool (*begin)(struct completion *c, struct params_error *err); // prompts are there
     void (*done)(struct completion_task *t);                      // its task has ended
     void (*free)(struct completion *c);
     void (*settings)(struct json_writer *w, const struct gen_params *p);

@@ -2,9 +2,9 @@
 
 /* ---- nbs/api/30_logprobs.ipynb § What a request may ask for ---- */
 
-/* logprob_shapes.c: see logprob_shapes.h. Three shapes: llama-server's list of entries (in
- * /completion, and as "content" in the OpenAI routes), and with echo OpenAI's older one
- * of four parallel lists. */
+/* logprob_shapes.c: see logprob_shapes.h. Three shapes: llama-server's list of entries
+ * (in /completion, and as "content" in the OpenAI routes), and with echo OpenAI's older
+ * one of four parallel lists. */
 #include "api/logprob_shapes.h"
 #include "base/fmath.h"
 #include "base/memory.h"
@@ -388,8 +388,8 @@ static uint32_t name_hash(const char *s)
 
 static float finite_logprob(float p) { return p < -FLT_MAX ? -FLT_MAX : p; }
 
-/* {" the": -0.7, " a": -1.9}: the candidates, and the token itself. Of two tokens with one
- * name the likelier counts. */
+/* {" the": -0.7, " a": -1.9}: the candidates, and the token itself. Of two tokens with
+ * one name the likelier counts. */
 static void put_named(struct json_writer *w, const struct logprob_record *r)
 {
     static uint32_t seen[ECHO_LOGPROBS_MAX + 1];

@@ -3,8 +3,8 @@
 /* ---- nbs/api/30_logprobs.ipynb § What a request may ask for ---- */
 
 /* logprob_shapes.h: log-probabilities and echo in the API: what a request asks for, and
- * how the answer looks. completion.h declares what completion.c and shapes.c call, as weak
- * functions: without this chapter they answer 501. */
+ * how the answer looks. completion.h declares what completion.c and shapes.c call, as
+ * weak functions: without this chapter they answer 501. */
 #pragma once
 #include "api/completion.h"
 #include "api/logprobs.h"

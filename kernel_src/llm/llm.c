@@ -231,8 +231,8 @@ static bool generating(const struct llm_slot *s)
 
 /* The next tokens of the slot's prompt. Of those whose logits are asked for, only as many
  * as the context has room for: one for each busy slot, and *spare more. */
-static void step_add_prompt(struct llm *l, struct step *b, struct llm_slot *s, int32_t seq,
-                            int32_t *spare)
+static void step_add_prompt(struct llm *l, struct step *b, struct llm_slot *s,
+                            int32_t seq, int32_t *spare)
 {
     struct llm_task *t = s->task;
     bool first = true;
@@ -452,8 +452,8 @@ static void slot_after_batch(struct llm *l, struct llm_slot *s)
         } else if (t->no_memory) {
             slot_no_memory(l, s);
         } else {
-            t->error = t->constraint->error ? t->constraint->error
-                                            : "no token of the vocabulary fits the grammar";
+            const char *why = t->constraint->error;
+            t->error = why ? why : "no token of the vocabulary fits the grammar";
             t->no_memory = t->constraint->no_memory;
             slot_finish(l, s, LLM_STOP_ERROR);
         }

@@ -61,8 +61,9 @@ struct llm_callbacks {
                       const struct llama_token_data_array *left, int32_t token);
 };
 
-/* What a text must keep to. Each token is first drawn without asking; only if it may not
- * come, all others that may not are ruled out and it is drawn again: llama.cpp's order. */
+/* What a text must keep to. Each token is first drawn without asking; only if it may
+ * not come, all others that may not are ruled out and it is drawn again: llama.cpp's
+ * order. */
 struct llm_constraint {
     bool (*allows)(struct llm_constraint *k, int32_t token);    // may it come next?
     /* Set the logit of each that may not to -INFINITY. Returns how many may. */
