@@ -3,7 +3,7 @@
 /* ---- nbs/api/33_page.ipynb § What it does ---- */
 
 'use strict';
-const $ = id => document.getElementById(id);
+const $ = id => document.getElementById(id), all = s => document.querySelectorAll(s);
 const el = (tag, cls = '', text = '') =>
   Object.assign(document.createElement(tag), { className: cls, textContent: text });
 
@@ -24,7 +24,7 @@ async function refusal(r) {
 }
 
 async function get(path, as = 'json') {
-  const r = await fetch(path, { headers: headers(), signal: AbortSignal.timeout(8000) });
+  const r = await fetch(path, { headers: headers(), signal: AbortSignal.timeout(20000) });
   if (!r.ok) throw await refusal(r);
   return r[as]();
 }
@@ -103,24 +103,25 @@ function render(to, text) {
 
 function timing(t) {
   const n = (v, unit) => v >= 100 ? Math.round(v) + unit : v.toFixed(1) + unit;
-  const speed = el('b', '', t.predicted_per_second ? n(t.predicted_per_second, ' tokens/s') : '');
-  const made = el('span', '', `${t.predicted_n} token${t.predicted_n === 1 ? '' : 's'}`);
-  const read = el('span', '', `prompt ${t.prompt_n}${t.cache_n ? ' + ' + t.cache_n + ' cached' : ''} in ${n(t.prompt_ms, ' ms')}`);
-  return [speed, made, read];
+  const cached = t.cache_n ? ` + ${t.cache_n} cached` : '';
+  return [el('b', '', t.predicted_per_second ? n(t.predicted_per_second, ' tokens/s') : ''),
+    el('span', '', t.predicted_n + (t.predicted_n === 1 ? ' token' : ' tokens')),
+    el('span', '', `prompt ${t.prompt_n}${cached} in ${n(t.prompt_ms, ' ms')}`)];
 }
 
-function action(title, run) { const b = el('button', 'act', title); b.type = 'button'; b.onclick = run; return b; }
+const action = (title, onclick) => Object.assign(el('button', 'act', title), { type: 'button', onclick });
 
 let stopper = null, messages = [];
 
 function busy(on) {
   stopper = on ? new AbortController() : null;
-  $('go').textContent = on ? 'Stop' : docMode() ? 'Continue' : 'Send';
-  $('log').setAttribute('aria-busy', on);
+  $('log').ariaBusy = on;
   dot(on ? 'busy' : 'ready');
+  label();
 }
+const label = () => $('go').textContent = stopper ? 'Stop' : docMode() ? 'Continue' : 'Send';
 
-/* Runs `path`; `piece` gets each event and says how many tokens came. The last timings, or an error shown. */
+/* `piece` gets each event and tells if it brought text. An error is shown at the end of `where`. */
 async function generate(path, body, piece, where) {
   busy(true);
   let n = 0, first = 0, timings = null;
@@ -128,7 +129,8 @@ async function generate(path, body, piece, where) {
     for await (const e of events(path, body, stopper.signal)) {
       if (piece(e)) { n++; first ||= performance.now(); }
       const s = (performance.now() - first) / 1000;
-      $('stat').textContent = n > 1 && s > .2 ? `${n} tokens · ${((n - 1) / s).toFixed(1)} tokens/s` : n ? 'writing …' : 'reading the prompt …';
+      $('stat').textContent = !n ? 'reading the prompt …' : n === 1 || s < .2 ? 'writing …'
+        : `${n} tokens · ${((n - 1) / s).toFixed(1)} tokens/s`;
       timings = e.timings || timings;
     }
   } catch (e) {
@@ -141,9 +143,10 @@ async function generate(path, body, piece, where) {
 }
 
 function complaint(e) {
-  const p = el('p', 'error'), net = !(e instanceof Refusal);
+  const net = !(e instanceof Refusal), p = el('p', 'error', net
+    ? `The machine does not answer: ${e.message}. Is it still running?`
+    : `The server answers ${e.status}: ${e.message}`);
   p.role = 'alert';
-  p.textContent = net ? 'The machine does not answer: ' + e.message + '. Is it still running?' : `The server answers ${e.status}: ${e.message}`;
   if (e.status === 401) { document.body.classList.add('side'); $('d-key').open = true; $('key').focus(); }
   if (net) ask();
   return p;
@@ -155,8 +158,11 @@ function turn(m) {
   else {
     t.think = el('div', 'think'); t.text = el('div', 'text'); t.foot = el('div', 'foot');
     t.append(t.think, t.text, t.foot);
-    t.show = () => { t.think.textContent = m.reasoning_content || ''; t.think.hidden = !m.reasoning_content; render(t.text, m.content); };
-    t.show();
+    (t.show = () => {
+      t.think.textContent = m.reasoning_content || '';
+      t.think.hidden = !m.reasoning_content;
+      render(t.text, m.content);
+    })();
   }
   $('log').append(t);
   return t;
@@ -167,12 +173,12 @@ const toEnd = () => $('main').scrollTop = $('main').scrollHeight;
 
 async function answer() {
   saveChat();
-  const system = $('system').value.trim();
-  const body = { ...params, messages: [...(system ? [{ role: 'system', content: system }] : []), ...messages] };
+  const system = $('system').value.trim(), chat = messages;
+  const first = system ? [{ role: 'system', content: system }] : [];
   const m = { role: 'assistant', content: '' }, t = turn(m);
   t.classList.add('live');
   toEnd();
-  const r = await generate('v1/chat/completions', body, e => {
+  const r = await generate('v1/chat/completions', { ...params, messages: [...first, ...chat] }, e => {
     const d = e.choices?.[0]?.delta || {}, stick = near();
     if (d.reasoning_content) m.reasoning_content = (m.reasoning_content || '') + d.reasoning_content;
     if (d.content) m.content += d.content;
@@ -181,28 +187,30 @@ async function answer() {
     return d.content || d.reasoning_content;
   }, $('log'));
   t.classList.remove('live');
+  if (chat !== messages) return;                          // a new chat began meanwhile
   if (!m.content && !r.timings) t.remove();
   else {
     messages.push(m);
-    t.foot.append(...(r.timings ? timing(r.timings) : [el('span', '', `stopped after ${r.n} tokens`)]), ...after(m, t));
+    t.foot.append(...(r.timings ? timing(r.timings) : [`stopped after ${r.n} tokens`]), ...after(m, t));
   }
   saveChat();
   if (near()) toEnd();
 }
 
 function after(m, t) {
-  return [action('copy', () => navigator.clipboard?.writeText(m.content)),
-      action('again', () => {
-        if (stopper) return;
-        messages.splice(messages.indexOf(m));
-        while (t.nextSibling) t.nextSibling.remove();
-        t.remove(); answer();
-      })];
+  const again = () => {
+    if (stopper) return;
+    messages.splice(messages.indexOf(m));
+    while (t.nextSibling) t.nextSibling.remove();
+    t.remove();
+    answer();
+  };
+  return [action('copy', () => navigator.clipboard?.writeText(m.content)), action('again', again)];
 }
 
 function send(text) {
   if (!text.trim() || stopper) return;
-  document.querySelectorAll('#log .error').forEach(e => e.remove());
+  all('#log .error').forEach(e => e.remove());
   const last = messages.at(-1);
   if (last?.role === 'user') { messages.pop(); $('log').lastChild?.remove(); }    // it got no answer
   messages.push({ role: 'user', content: text });
@@ -234,7 +242,7 @@ const docMode = () => !$('page').hidden;
 async function goOn() {
   if (stopper) return;
   const doc = $('doc'), before = doc.value, { max_tokens, ...rest } = params;
-  document.querySelectorAll('#page .error').forEach(e => e.remove());
+  all('#page .error').forEach(e => e.remove());
   const r = await generate('completion', { ...rest, n_predict: max_tokens ?? 128, prompt: doc.value }, e => {
     doc.value += e.content || '';
     doc.scrollTop = doc.scrollHeight;
@@ -244,32 +252,36 @@ async function goOn() {
                               action('undo', () => { doc.value = before; $('stat').textContent = ''; }));
 }
 
-$('fresh').onclick = newChat;
-
 function mode(doc) {
-  $('page').hidden = !doc; $('chat').hidden = doc;
-  $('text').hidden = doc;
+  $('page').hidden = !doc;
+  $('chat').hidden = $('text').hidden = doc;
   $('box').className = doc ? 'bare' : '';
   $('stat').textContent = '';
   saveChat();
-  $('m-chat').setAttribute('aria-pressed', !doc); $('m-doc').setAttribute('aria-pressed', doc);
-  $('keys').textContent = doc ? 'Ctrl+Enter continues · Esc stops' : 'Enter sends · Shift+Enter new line · Esc stops';
-  $('go').textContent = doc ? 'Continue' : 'Send';
+  $('m-chat').ariaPressed = !doc;
+  $('m-doc').ariaPressed = doc;
+  $('keys').textContent = (doc ? 'Ctrl+Enter continues' : 'Enter sends · Shift+Enter new line') + ' · Esc stops';
+  label();
   $(doc ? 'doc' : 'text').focus();
 }
 
-function dot(state) { $('dot').className = state; $('dot').ariaLabel = $('dot').title = { ready: 'ready', busy: 'writing', away: 'no answer' }[state]; }
+const dot = state => Object.assign($('dot'), { className: state, ariaLabel: state, title: state });
 
-const size = n => n < 1024 ? n + ' B' : n < 1 << 20 ? (n / 1024).toFixed(0) + ' KiB' : (n / (1 << 20)).toFixed(1) + ' MiB';
+const size = n => n < 1 << 20 ? Math.ceil(n / 1024) + ' KiB' : (n / (1 << 20)).toFixed(1) + ' MiB';
 
-function row(a, b) { const r = el('div', 'row'); r.append(el('span', '', a), el('span', '', b)); return r; }
+function row(a, b) {
+  const r = el('div', 'row');
+  r.append(el('span', '', a), el('span', '', b));
+  return r;
+}
 
-function bar(name, used, total, peak) {
+function bar(name, used, total, peak = 0) {
   const b = el('div', 'bar'), i = el('i'), u = el('u');
   i.style.width = 100 * used / total + '%';
-  if (peak) { u.style.width = 100 * peak / total + '%'; u.title = 'peak ' + size(peak); b.append(u); }
-  b.append(i);
-  b.role = 'img'; b.ariaLabel = `${name}: ${size(used)} of ${size(total)}`;
+  u.style.width = 100 * peak / total + '%';
+  u.hidden = !peak;
+  b.title = peak ? 'peak ' + size(peak) : '';
+  b.append(u, i);
   return [row(name, `${size(used)} of ${size(total)}`), b];
 }
 
@@ -281,45 +293,45 @@ function metricsOf(text) {
 
 let off = {};                                             // what this server does not serve
 
-async function machine() {
-  const box = $('machine'), out = [];
-  try {
-    const p = await get('props'), m = p.memory;
-    $('away').hidden = true;
-    $('model').textContent = [p.model_alias, p.model_ftype].filter(Boolean).join(' · ');
-    document.title = p.model_alias + ' · cllm';
-    showDefaults(p.default_generation_settings.params);
-    if (m) out.push(...bar('Model region', m.region_used, m.region_size), ...bar('Heap', m.heap_used, m.heap_size, m.heap_peak));
-    const n_ctx = p.default_generation_settings.n_ctx;
-    $('about').textContent = `A kernel of its own answers: no operating system below it, nothing fetched from elsewhere. ${p.total_slots} conversations at once, ${n_ctx} tokens each.`;
-    out.push(row('Slots', `${p.total_slots} × ${n_ctx} tokens`));
-  } catch (e) {
-    if (!(e instanceof Refusal)) return away(e);
-    out.push(el('small', '', `/props: ${e.status} ${e.message}`));
-  }
-  try {
-    const list = el('div', 'slots');
-    for (const s of off.slots ? [] : await get('slots')) {
-      const n = [].concat(s.next_token ?? [])[0]?.n_decoded, i = el('i', s.is_processing ? 'on' : '', s.is_processing && n != null ? n : s.id);
-      i.title = `slot ${s.id}: ${s.is_processing ? 'working' : 'idle'}`;
-      list.append(i);
-    }
-    out.push(list);
-  } catch (e) { off.slots = e.status > 402; }
-  try {
-    const m = off.metrics ? {} : metricsOf(await get('metrics', 'text'));
-    const say = (title, v, unit = '') => v != null && out.push(row(title, +v.toFixed(1) + unit));
-    say('Reading', m.prompt_tokens_seconds, ' tokens/s'); say('Writing', m.predicted_tokens_seconds, ' tokens/s');
-    say('Tokens read', m.prompt_tokens_total); say('Tokens written', m.tokens_predicted_total);
-    say('At work', m.requests_processing); say('Waiting', m.requests_deferred);
-  } catch (e) { off.metrics = e.status > 402; }
-  const missing = Object.keys(off).filter(k => off[k]).map(k => '/' + k);
-  if (missing[0]) out.push(el('small', '', missing.join(' and ') + ': not served here'));
-  box.replaceChildren(...out);
-  if (!stopper) dot('ready');
+async function optional(name, as) {
+  if (!off[name]) try { return await get(name, as); } catch (e) { off[name] = [403, 404, 501].includes(e.status); }
 }
 
-function away(e) {
+function figures(p, out) {
+  const m = p.memory, { n_ctx, params } = p.default_generation_settings;
+  $('away').hidden = true;
+  $('model').textContent = [p.model_alias, p.model_ftype].filter(Boolean).join(' · ');
+  $('sizes').textContent = `${p.total_slots} conversations at once, ${n_ctx} tokens each.`;
+  document.title = p.model_alias + ' · cllm';
+  showDefaults(params);
+  if (m) out.push(...bar('Model region', m.region_used, m.region_size), ...bar('Heap', m.heap_used, m.heap_size, m.heap_peak));
+  out.push(row('Slots', `${p.total_slots} × ${n_ctx} tokens`));
+}
+
+async function machine() {
+  const out = [], list = el('div', 'slots');
+  try { figures(await get('props'), out); }
+  catch (e) {
+    if (!(e instanceof Refusal)) return away();
+    out.push(el('small', '', `/props: ${e.status} ${e.message}`));
+  }
+  for (const s of await optional('slots') || []) {
+    const n = [].concat(s.next_token ?? [])[0]?.n_decoded, on = s.is_processing;
+    list.append(Object.assign(el('i', on ? 'on' : '', on ? n ?? '…' : s.id), { title: `slot ${s.id}: ${on ? 'at work, tokens written' : 'idle'}` }));
+  }
+  out.push(list);
+  const m = metricsOf(await optional('metrics', 'text') || '');
+  for (const [k, title, unit = ''] of METRICS) if (k in m) out.push(row(title, +m[k].toFixed(1) + unit));
+  const missing = ['slots', 'metrics'].filter(k => off[k]).map(k => '/' + k);
+  if (missing[0]) out.push(el('small', '', missing.join(' and ') + ': not served here'));
+  $('machine').replaceChildren(...out);
+  if (!stopper) dot('ready');
+}
+const METRICS = [['prompt_tokens_seconds', 'Reading', ' tokens/s'], ['predicted_tokens_seconds', 'Writing', ' tokens/s'],
+  ['prompt_tokens_total', 'Tokens read'], ['tokens_predicted_total', 'Tokens written'],
+  ['requests_processing', 'At work'], ['requests_deferred', 'Waiting']];
+
+function away() {
   dot('away');
   $('away').textContent = 'The machine does not answer. Is it still running? Trying again every few seconds.';
   $('away').hidden = false;
@@ -341,11 +353,12 @@ $('form').onsubmit = e => { e.preventDefault(); stopper ? stopper.abort() : docM
 $('text').onkeydown = e => { if (e.key === 'Enter' && !e.shiftKey && !e.isComposing) { e.preventDefault(); send($('text').value); } };
 $('doc').onkeydown = e => { if (e.key === 'Enter' && (e.ctrlKey || e.metaKey)) { e.preventDefault(); goOn(); } };
 document.onkeydown = e => { if (e.key === 'Escape') { stopper ? stopper.abort() : document.body.classList.remove('side'); } };
-document.querySelectorAll('#hello button').forEach(b => b.onclick = () => send(b.textContent));
+all('#hello button').forEach(b => b.onclick = () => send(b.textContent));
 $('m-chat').onclick = () => mode(false);
 $('m-doc').onclick = () => mode(true);
-$('more').onclick = () => $('more').setAttribute('aria-expanded', document.body.classList.toggle('side'));
-$('reset').onclick = e => { e.preventDefault(); document.querySelectorAll('#grid input').forEach(i => { i.value = ''; i.oninput(); }); };
+$('more').onclick = () => $('more').ariaExpanded = document.body.classList.toggle('side');
+$('fresh').onclick = newChat;
+$('reset').onclick = e => { e.preventDefault(); all('#grid input').forEach(i => { i.value = ''; i.oninput(); }); };
 const theme = t => { document.documentElement.style.colorScheme = t; keep('theme', t); };
 theme(keep('theme'));
 $('theme').onclick = () => {
