@@ -1,6 +1,6 @@
 /* convert.h: tangled from nbs/api/32_dialects.ipynb. Edit the notebook, not this file. */
 
-/* ---- nbs/api/32_dialects.ipynb § One request, three forms ---- */
+/* ---- nbs/api/32_dialects.ipynb § Rewriting a request ---- */
 
 /* convert.h: a request in another dialect, rewritten as the chat request that says the
  * same.

@@ -1,6 +1,6 @@
 /* convert_messages.c: tangled from nbs/api/32_dialects.ipynb. Edit the notebook, not this file. */
 
-/* ---- nbs/api/32_dialects.ipynb § One request, three forms ---- */
+/* ---- nbs/api/32_dialects.ipynb § Anthropic's messages ---- */
 
 /* convert_messages.c: Anthropic's messages as a chat. Facts: llama-server's
  * server_chat_convert_anthropic_to_oai (tools/server/server-chat.cpp). */

@@ -1,6 +1,6 @@
 /* dialect.h: tangled from nbs/api/32_dialects.ipynb. Edit the notebook, not this file. */
 
-/* ---- nbs/api/32_dialects.ipynb § One request, three forms ---- */
+/* ---- nbs/api/32_dialects.ipynb § Writing the answer ---- */
 
 /* dialect.h: routes that speak another dialect of the chat. The request is rewritten
  * (convert.h), the answer has a shape of its own (struct completion_dialect). */

@@ -1,6 +1,6 @@
 /* infill.c: tangled from nbs/api/32_dialects.ipynb. Edit the notebook, not this file. */
 
-/* ---- nbs/api/32_dialects.ipynb § One request, three forms ---- */
+/* ---- nbs/api/32_dialects.ipynb § Filling in the middle ---- */
 
 /* infill.c: see infill.h. Names and keys: src/llama-vocab.cpp. */
 #include "api/infill.h"

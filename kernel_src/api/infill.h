@@ -1,6 +1,6 @@
 /* infill.h: tangled from nbs/api/32_dialects.ipynb. Edit the notebook, not this file. */
 
-/* ---- nbs/api/32_dialects.ipynb § One request, three forms ---- */
+/* ---- nbs/api/32_dialects.ipynb § Filling in the middle ---- */
 
 /* infill.h: the prompt of a model that fills in the middle.
  *

@@ -1,6 +1,6 @@
 /* messages.c: tangled from nbs/api/32_dialects.ipynb. Edit the notebook, not this file. */
 
-/* ---- nbs/api/32_dialects.ipynb § One request, three forms ---- */
+/* ---- nbs/api/32_dialects.ipynb § Anthropic's answers ---- */
 
 /* messages.c: Anthropic's dialect, POST /v1/messages. Field names are llama-server's
  * (to_json_anthropic in tools/server/server-task.cpp). */

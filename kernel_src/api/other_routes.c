@@ -1,6 +1,6 @@
 /* other_routes.c: tangled from nbs/api/32_dialects.ipynb. Edit the notebook, not this file. */
 
-/* ---- nbs/api/32_dialects.ipynb § One request, three forms ---- */
+/* ---- nbs/api/32_dialects.ipynb § Routes that say no ---- */
 
 /* other_routes.c: routes of llama-server that answer without doing anything here: they
  * say what is missing, as llama-server says it where that part is not switched on. */

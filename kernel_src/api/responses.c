@@ -1,6 +1,6 @@
 /* responses.c: tangled from nbs/api/32_dialects.ipynb. Edit the notebook, not this file. */
 
-/* ---- nbs/api/32_dialects.ipynb § One request, three forms ---- */
+/* ---- nbs/api/32_dialects.ipynb § OpenAI's answers ---- */
 
 /* responses.c: OpenAI's second dialect, POST /v1/responses. Field names are
  * llama-server's (to_json_oaicompat_resp in tools/server/server-task.cpp); sequence_number
