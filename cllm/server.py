@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SERVED', 'SAMPLING', 'IGNORED', 'SO_ANYWAY', 'REFUSED', 'ARGS', 'BY_NAME', 'TRUE', 'FALSE', 'OWN', 'HARMLESS',
-           'LETTERS', 'HOST_KEYS', 'VALUE_MAX', 'ArgError', 'Arg', 'parse', 'GGUF', 'overrides', 'slot_context',
-           'memory_mb', 'kernel_keys', 'plan', 'usage', 'version', 'main', 'console', 'arguments_table']
+           'LETTERS', 'HOST_KEYS', 'VALUE_MAX', 'SLOT_SAVE_MB', 'ArgError', 'Arg', 'parse', 'GGUF', 'overrides',
+           'slot_context', 'memory_mb', 'kernel_keys', 'plan', 'usage', 'version', 'main', 'console', 'arguments_table']
 
 # %% ../nbs/tools/09_server.ipynb #916e0b02
 import argparse, hashlib, json, os, re, struct, subprocess, sys
@@ -18,7 +18,7 @@ from .cli import cmd_run, default_model, gguf_file
 from .machine import BootError
 from .tangle import CompileError, MissingTool, root
 
-# %% ../nbs/tools/09_server.ipynb #92b047cc
+# %% ../nbs/tools/09_server.ipynb #5e28bb62
 SERVED = '''
 -h, --help, --usage                      |                   |                 | help  | print usage and exit
 --version                                |                   |                 | version | show version and build info
@@ -43,7 +43,7 @@ SERVED = '''
 --slots ~ --no-slots                     | ENDPOINT_SLOTS    | slots           | bool  | GET /slots (default: enabled)
 --metrics                                | ENDPOINT_METRICS  | metrics         | flag  | GET /metrics (default: disabled)
 --props                                  | ENDPOINT_PROPS    | props           | flag  | POST /props
---slot-save-path PATH                    | SLOT_SAVE_PATH    | slot_save_path  | str   | where slots are saved
+--slot-save-path PATH                    | SLOT_SAVE_PATH    | slot_save_path  | str   | slots can be saved: in the machine's memory (16 MiB), PATH is not used
 --ui, --webui ~ --no-ui, --no-webui      | UI                | ui              | bool  | the page at / (default: enabled)
 --cors-origins ORIGINS                   | CORS_ORIGINS      | cors_origins    | str   | origins that browsers may call from, or localhost (default: *)
 --jinja ~ --no-jinja                     | JINJA             | jinja           | bool  | chat templates by the Jinja interpreter (default: enabled)
@@ -62,7 +62,7 @@ SERVED = '''
 --log-file FNAME                         | LOG_FILE          | log_file        | str   | write the serial log there too
 --log-disable                            |                   | log_disable     | flag  | no kernel log on standard output
 -v, --verbose, --log-verbose             |                   | verbose         | flag  | kernel log: more
--lv, --verbosity, --log-verbosity N      | LOG_VERBOSITY     | verbosity       | int   | kernel log: 0 nothing, 1 to 3 a line a layer (default: 3), 4 and 5 more
+-lv, --verbosity, --log-verbosity N      | LOG_VERBOSITY     | verbosity       | int   | kernel log: up to 2 a line a layer, 3 also a line a request (default), 4 and 5 more
 --memory SIZE                            | =CLLM_MEMORY      | memory          | str   | not llama-server's: memory of the machine, as 256M (default: what the model needs)
 --accel {auto,tcg,kvm}                   | =CLLM_ACCEL       | accel           | str   | not llama-server's: QEMU's accelerator (default: auto)
 '''
@@ -462,10 +462,11 @@ OWN = {'slots': True, 'ui': True, 'jinja': True, 'cache_prompt': True, 'prefill_
        'reasoning_format': 'auto', 'embeddings': True, 'sse_ping_interval': 30}                       # what a kernel without the key does
 HARMLESS = {'tags': 'this kernel reports no tags', 'props': 'POST /props changes nothing here', 'sse_ping_interval': 'the kernel\'s own interval holds', 'jinja': 'the kernel chooses how templates are read'}
 
-# %% ../nbs/tools/09_server.ipynb #5d3259c2
+# %% ../nbs/tools/09_server.ipynb #821c559b
 LETTERS = dict(e='penalties', d='dry', s='top_n_sigma', k='top_k', y='typ_p', p='top_p', m='min_p', x='xtc', t='temperature', a='adaptive_p', i='infill')
-HOST_KEYS = 'help version devices model host port ctx_total kv_unified batch api_key_file rerank chat_template_file override_kv log_file log_disable verbose verbosity memory accel sampler_seq'.split()
+HOST_KEYS = 'help version devices model host port ctx_total kv_unified batch api_key_file rerank chat_template_file override_kv log_file log_disable verbose verbosity memory accel sampler_seq slot_save_path'.split()
 VALUE_MAX = 511                    # base/config.h: CONFIG_VALUE_MAX, less the NUL
+SLOT_SAVE_MB = 16                  # memory for saved slots, where they are asked for
 
 def _address(host):
     if host.endswith('.sock') or ',' in host: raise ArgError(f'error: argument "--host": {host}: one IPv4 address; QEMU forwards no Unix sockets and no lists')
@@ -525,8 +526,13 @@ def plan(values, seen, known, gguf):
     if 'sampler_seq' in v: v.setdefault('samplers', ';'.join(LETTERS[c] for c in v['sampler_seq'] if c in LETTERS))
     if 'alias' in v: v['alias'] = v['alias'].split(',')[0]
     if keys := _api_keys(v): v['api_key'] = keys
-    v.setdefault('memory', f'{memory_mb(gguf, v.get("ctx_size"), v.get("parallel"))}M')
-    if v.get('verbose') or v.get('verbosity', 3) > 3: v['log'] = 2
+    if 'slot_save_path' in v:
+        v['slot_save'], given['slot_save'] = SLOT_SAVE_MB, given['slot_save_path']
+        warnings.append(f'warn: {given["slot_save"]}: slots are saved in the machine\'s memory, {SLOT_SAVE_MB} MiB of it, not in {v["slot_save_path"]}')
+    v.setdefault('memory', f'{memory_mb(gguf, v.get("ctx_size"), v.get("parallel")) + v.get("slot_save", 0)}M')
+    verbosity = 5 if v.get('verbose') else v.get('verbosity', 3)
+    if verbosity > 3: v['log'] = 2
+    if 'request_log' in known: v['request_log'] = verbosity > 2
     config, more = _config(v, known, given)
     return config, changes, v, warnings + more
 
