@@ -39,6 +39,8 @@ static void record_params(struct gen_params *p, const struct llm_task *t)
     p->sampling.logit_bias = NULL;
     p->sampling.n_logit_bias = 0;
     p->sampling.dry_breakers = NULL;
+    p->response_fields = NULL;
+    p->constrain = NULL;
 }
 
 static void record_counts(struct slot_record *r, const struct llm_slot *s)
