@@ -97,15 +97,19 @@ static bool read_format(const struct json_node *body, const struct json_node **s
                         bool *any, struct params_error *err)
 {
     const struct json_node *format = field(body, "response_format"),
-                           *type = field(format, "type");
+                           *type = field(format, "type"), *wrapped = NULL;
     if (!format)
         return true;
     if (!json_is(format, JSON_OBJECT))
         return refuse(err, 400, "Field 'response_format': Value must be an object");
     if (!type || json_is_str(type, "text") || json_is_str(type, ""))
         return true;
+    if (json_is_str(type, "json_schema") && (wrapped = field(format, "json_schema")) &&
+        !json_is(wrapped, JSON_OBJECT))
+        return refuse(err, 400,
+                      "Field 'response_format': json_schema must be an object");
     if (json_is_str(type, "json_schema"))
-        *schema = field(field(format, "json_schema"), "schema");
+        *schema = field(wrapped, "schema");
     else if (!json_is_str(type, "json_object"))
         return refuse(err, 400,
                       "response_format type must be one of \"text\" or \"json_object\", "
