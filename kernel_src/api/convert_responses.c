@@ -188,11 +188,12 @@ static bool is_function(const struct json_node *tool)
     return json_is_str(json_get(tool, "type"), "function");
 }
 
-/* Only functions: a search or a shell would be the server's to run. */
+/* Only functions: a search or a shell would be the server's to run. "strict" is left out:
+ * calls always keep to their schema here. */
 static void put_tools(struct convert *c, const struct json_node *tools)
 {
     static const char *const keys[] = { "name", "description", "parameters" };
-    bool strict = true, any = false;
+    bool any = false;
     for (const struct json_node *t = json_first(tools); t; t = json_next(tools, t))
         any |= is_function(t);
     if (!any)
@@ -208,9 +209,6 @@ static void put_tools(struct convert *c, const struct json_node *tools)
         jw_object(&c->w);
         for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
             convert_copy(c, t, keys[i], keys[i]);
-        strict = true;
-        json_get_bool(t, "strict", &strict);
-        jw_kbool(&c->w, "strict", strict);
         jw_end(&c->w);
         jw_end(&c->w);
     }

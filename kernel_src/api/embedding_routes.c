@@ -63,18 +63,19 @@ static const struct completion_dialect oai = { .normalize = normalize },
                                        native = { .normalize = normalize,
                                                   .answer = put_vectors };
 
-/* {"content": [{"type": "text", "text": …}, …]}: the texts behind each other. */
+/* {"content": [{"type": "text", "text": …}, …]}: the texts behind each other. false: it is
+ * something else; a value is written all the same. */
 static bool put_parts(struct json_writer *w, const struct json_node *parts)
 {
+    bool ok = json_is(parts, JSON_ARRAY);
     size_t len = 0, at = 0;
     for (const struct json_node *p = json_first(parts); p; p = json_next(parts, p)) {
         const struct json_node *t = json_get(p, "text");
-        if (!json_is_str(json_get(p, "type"), "text") || !json_is(t, JSON_STRING))
-            return false;
-        len += t->len;
+        ok &= json_is_str(json_get(p, "type"), "text") && json_is(t, JSON_STRING);
+        len += ok ? t->len : 0;
     }
-    char *s = kmalloc(len + 1);
-    w->failed |= !s;
+    char *s = ok ? kmalloc(len + 1) : NULL;
+    w->failed |= ok && !s;
     for (const struct json_node *p = json_first(parts); s && p; p = json_next(parts, p)) {
         const struct json_node *t = json_get(p, "text");
         memcpy(s + at, t->str, t->len);
@@ -82,7 +83,7 @@ static bool put_parts(struct json_writer *w, const struct json_node *parts)
     }
     jw_str(w, s ? s : "", at);
     kfree(s);
-    return json_is(parts, JSON_ARRAY);
+    return ok;
 }
 
 static bool put_entry(struct json_writer *w, const struct json_node *entry)

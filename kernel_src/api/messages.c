@@ -19,7 +19,9 @@ static const char *stop_reason(const struct llm_task *t, int n_calls)
 {
     if (t->stop_type == LLM_STOP_LIMIT)
         return "max_tokens";
-    return n_calls ? "tool_use" : "end_turn";
+    return n_calls                         ? "tool_use"
+           : t->stop_type == LLM_STOP_WORD ? "stop_sequence"
+                                           : "end_turn";
 }
 
 static void put_stop(struct json_writer *w, const struct llm_task *t, int n_calls)
