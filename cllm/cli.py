@@ -6,7 +6,7 @@
 __all__ = ['CHECKS', 'NotebookFailed', 'missing_packages', 'run_nb', 'check_tangle', 'check_layers', 'check_notebooks',
            'check_readme', 'check_columns', 'check_python', 'check_build', 'cmd_test', 'cmd_nb', 'cmd_tangle',
            'cmd_build', 'readme_text', 'cmd_readme', 'default_model', 'gguf_file', 'cmd_run', 'ChatRefused', 'cmd_chat',
-           'make_iso', 'cmd_bench', 'cmd_train', 'cmd_iso', 'main']
+           'make_iso', 'cmd_bench', 'cmd_soak', 'cmd_parity', 'cmd_train', 'cmd_iso', 'main']
 
 # %% ../nbs/tools/07_cli.ipynb #5889e762
 import argparse, ctypes, importlib.util, json, os, re, shlex, shutil, signal, subprocess, sys, tempfile, threading, time
@@ -363,6 +363,24 @@ def cmd_bench(a):
     print(bench(a.model, repeats=a.repeats))
     return 0
 
+def cmd_soak(a):
+    "Load a machine (booted for it, or --url) with mixed requests; account for every one, and for the memory. Exit code 1 if anything is lost."
+    from cllm.soak import soak, soak_machine
+    stop = threading.Event()
+    signal.signal(signal.SIGINT, lambda *_: stop.set())                        # Ctrl-C ends the run, not the report
+    kw = dict(minutes=a.minutes, threads=a.threads, seed=a.seed, stop=stop, progress=lambda s: print(s, flush=True))
+    r = soak(a.url.rstrip('/'), **kw) if a.url else soak_machine(model=gguf_file(a.model) if a.model else default_model(), memory=a.memory, nic=a.nic, **kw)
+    print(r)
+    return 0 if r.ok else 1
+
+def cmd_parity(a):
+    "Compare our answers to 200 and more requests with those of a llama-server with the same GGUF (--against URL), or with its recorded ones."
+    from cllm.parity import RECORD, parity_machine
+    p = parity_machine(gguf_file(a.model) if a.model else default_model(), against=a.against and a.against.rstrip('/'), keep=a.save and (RECORD if a.save == '-' else a.save), url=a.url and a.url.rstrip('/'), memory=a.memory)
+    print(p)
+    if a.against and a.save: print(f'recorded in {RECORD if a.save == "-" else a.save}')
+    return 1 if p.differ else 0
+
 def cmd_train(a):
     "Train the built-in models (chapter 22): data, vocabulary, chat model, draft model, evaluation, GGUF files."
     if lack := missing_packages(root()/'nbs'/'train'/'22_train.ipynb'): raise RuntimeError(f'needs {" ".join(lack)}: pip install -e ".[train]", or make train')
@@ -399,6 +417,10 @@ def main(argv=None):
     cmd('readme', cmd_readme)
     s = cmd('train', cmd_train); s.add_argument('--work', default='build/train', help='folder of checkpoints: a second call goes on from them')
     s = cmd('bench', cmd_bench); s.add_argument('--model', '-m'); s.add_argument('--repeats', type=int, default=3)
+    s = cmd('soak', cmd_soak); s.add_argument('--minutes', type=float, default=10); s.add_argument('--threads', type=int, default=6, help='clients at once'); s.add_argument('--seed', type=int, default=0)
+    s.add_argument('--url', help='soak this running server'); s.add_argument('--model', '-m'); s.add_argument('--memory', default='64M'); s.add_argument('--nic', default='virtio')
+    s = cmd('parity', cmd_parity); s.add_argument('--against', metavar='URL', help='a llama-server with the same GGUF'); s.add_argument('--url', help='ours, if it runs already'); s.add_argument('--model', '-m'); s.add_argument('--memory', default='64M')
+    s.add_argument('--save', nargs='?', const='-', metavar='FILE', help="keep the peer's answers for later runs (default: nbs/api/peer_answers.json)")
     a = p.parse_args(argv)
     try: return a.f(a)
     except (BootError, CompileError, MissingTool, OSError, RuntimeError, ValueError) as e:
