@@ -81,7 +81,8 @@ static void put_parts(struct convert *c, const struct json_node *content)
     jw_key(&c->w, "content");
     jw_array(&c->w);
     for (const struct json_node *b = json_first(content); b; b = json_next(content, b)) {
-        const struct json_node *type = json_get(b, "type"), *t = convert_string(b, "text");
+        const struct json_node *type = json_get(b, "type"),
+                               *t = convert_string(b, "text");
         if (json_is_str(type, "image"))
             convert_image(c);
         else if (json_is_str(type, "text") && t)

@@ -245,9 +245,9 @@ static void put_choice(struct convert *c, const struct json_node *choice)
 static bool is_ours(const char *key)
 {
     static const char *const keys[] = {
-        "input",   "instructions", "messages", "tools", "tool_choice", "max_output_tokens",
-        "prompt",  "reasoning",    "text",     "n",     "n_cmpl",
-        "response_format",
+        "input",       "instructions",      "messages", "tools",
+        "tool_choice", "max_output_tokens", "prompt",   "reasoning",
+        "text",        "response_format",   "n",        "n_cmpl",
     };
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
         if (strcmp(key, keys[i]) == 0)

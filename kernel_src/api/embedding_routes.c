@@ -63,8 +63,8 @@ static const struct completion_dialect oai = { .normalize = normalize },
                                        native = { .normalize = normalize,
                                                   .answer = put_vectors };
 
-/* {"content": [{"type": "text", "text": …}, …]}: the texts behind each other. false: it is
- * something else; a value is written all the same. */
+/* {"content": [{"type": "text", "text": …}, …]}: the texts behind each other. false: it
+ * is something else; a value is written all the same. */
 static bool put_parts(struct json_writer *w, const struct json_node *parts)
 {
     bool ok = json_is(parts, JSON_ARRAY);
@@ -140,8 +140,8 @@ static bool can_embed(struct http_conn *c, bool is_oai)
                   "This server does not support embeddings. Start it with `--embeddings` "
                   "(embeddings=1)");
     else if (!pooled && is_oai)
-        api_invalid(c, "Pooling type 'none' is not OAI compatible. Please use a different "
-                       "pooling type");
+        api_invalid(c, "Pooling type 'none' is not OAI compatible. Please use a "
+                       "different pooling type");
     else if (!pooled)
         api_error(c, 501, "not_supported_error",
                   "embeddings of each token (pooling none) are not supported");
@@ -153,7 +153,9 @@ static const char *wrong_field(const struct json_node *body)
 {
     const struct json_node *format = json_get(body, "encoding_format");
     int64_t how = 2;
-    if (format && !json_is(format, JSON_NULL) && !json_is_str(format, "float") && !json_is_str(format, "base64"))
+    bool known = !format || json_is(format, JSON_NULL) || json_is_str(format, "float") ||
+                 json_is_str(format, "base64");
+    if (!known)
         return "The format to return the embeddings in. Can be either float or base64";
     switch (json_get_int(body, "embd_normalize", -1, EMBD_NORMALIZE_MAX, &how)) {
     case JSON_FIELD_TYPE:

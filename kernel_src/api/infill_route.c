@@ -209,7 +209,7 @@ static void post_infill(struct http_conn *c, const struct http_request *req)
     char *text = r == PROMPT_OK ? jw_take(&w, &len) : NULL;
     jw_free(&w);
     if (r != PROMPT_OK)
-        prompt_refuse(c, r, wrong ? wrong : "texts must be strings or lists of token ids");
+        prompt_refuse(c, r, wrong ? wrong : "texts must be strings or lists of ids");
     else if (!text || json_parse(&doc, text, len) != JSON_OK)
         api_no_memory(c);
     else

@@ -55,7 +55,7 @@ static void post_lora_adapters(struct http_conn *c, const struct http_request *r
 ROUTE("GET", "/lora-adapters", get_lora_adapters);
 ROUTE("POST", "/lora-adapters", post_lora_adapters);
 
-/* Off unless somebody switches them on; here nobody can. No "code", as in llama-server. */
+/* Off unless somebody switches them on; here nobody can. As there, without "code". */
 static void disabled(struct http_conn *c, const struct http_request *req)
 {
     static const char text[] = "{\"error\":{\"message\":\"this feature is disabled\","

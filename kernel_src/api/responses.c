@@ -3,8 +3,8 @@
 /* ---- nbs/api/32_dialects.ipynb § OpenAI's answers ---- */
 
 /* responses.c: OpenAI's second dialect, POST /v1/responses. Field names are
- * llama-server's (to_json_oaicompat_resp in tools/server/server-task.cpp); sequence_number
- * and the indices are OpenAI's, whose own client counts on them. */
+ * llama-server's (to_json_oaicompat_resp in tools/server/server-task.cpp), but
+ * sequence_number and the indices OpenAI's, whose own client counts on them. */
 #include "api/dialect.h"
 #include "api/shapes.h"
 #include "base/stdio.h"
