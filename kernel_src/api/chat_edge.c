@@ -188,7 +188,8 @@ static bool read_messages(struct request *r)
     const struct json_node *list = json_get(r->body, "messages"), *end = last_of(list, 0),
                            *go = json_get(r->body, "continue_final_message");
     const char *why = chat_messages_check(list);
-    bool add = true, wish = json_is(go, JSON_STRING) || (json_is(go, JSON_BOOL) && go->boolean);
+    bool add = true;
+    bool wish = json_is(go, JSON_STRING) || (json_is(go, JSON_BOOL) && go->boolean);
     if (why)
         return refuse(r, why);
     if (json_get_bool(r->body, "add_generation_prompt", &add) == JSON_FIELD_TYPE)
@@ -208,7 +209,8 @@ static bool read_messages(struct request *r)
     if (!is_assistant(end))
         return true;
     if (json_count(json_get(end, "tool_calls")))
-        return refuse(r, "Cannot continue an assistant message that contains tool calls.");
+        return refuse(r, "Cannot continue an assistant message that contains tool "
+                         "calls.");
     r->last = end;
     r->in.n_messages--;
     r->last_thinks = json_is_str(go, "reasoning_content") ||

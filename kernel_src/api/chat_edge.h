@@ -2,9 +2,9 @@
 
 /* ---- nbs/api/28_chat.ipynb § In the kernel ---- */
 
-/* chat_edge.h: a chat request, from its JSON to a prompt, and from the model's text to the
- * answer's message. The kernel's one template lives here. Called by prompt.c,
- * completion.c, shapes.c and api_v1.c, which do without where this is not linked. */
+/* chat_edge.h: a chat request, from its JSON to a prompt, and from the model's text to
+ * the answer's message. The kernel's one template lives here. Called by prompt.c,
+ * completion.c and shapes.c, which do without where this is not linked. */
 #pragma once
 #include "api/chat_template.h"
 #include "api/chat_tools.h"

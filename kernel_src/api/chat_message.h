@@ -23,7 +23,8 @@ void chat_text_free(struct chat_text *t);
 
 enum chat_format {                   // how a model writes a tool call
     CHAT_FORMAT_CONTENT_ONLY,        // not at all
-    CHAT_FORMAT_HERMES,              // <tool_call>{"name": …, "arguments": {…}}</tool_call>
+    CHAT_FORMAT_HERMES,              // <tool_call>{"name": …, "arguments": {…}}
+                                     // </tool_call>
     CHAT_FORMAT_LLAMA_3,             // {"name": …, "parameters": {…}}, and nothing else
     CHAT_FORMAT_MISTRAL,             // [TOOL_CALLS][{"name": …, "arguments": {…}}, …]
     CHAT_FORMAT_GENERIC,             // {"tool_call": {…}}, {"tool_calls": […]} or

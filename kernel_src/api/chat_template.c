@@ -53,7 +53,8 @@ static const char *check_calls(const struct json_node *calls)
 
 static const char *check_message(const struct json_node *m)
 {
-    const struct json_node *role = json_get(m, "role"), *calls = json_get(m, "tool_calls");
+    const struct json_node *role = json_get(m, "role"),
+                           *calls = json_get(m, "tool_calls");
     static const char *const texts[] = { "name", "tool_call_id", "reasoning_content" };
     if (!json_is(role, JSON_STRING))
         return "every message needs a 'role'";
@@ -193,7 +194,8 @@ static struct span taken(struct chat_template *t, struct json_writer *w)
     return s;
 }
 
-static const struct json_node *parsed(struct chat_template *t, const struct json_node *text)
+static const struct json_node *parsed(struct chat_template *t,
+                                      const struct json_node *text)
 {
     struct chat_parsed *p = room(t, sizeof *p);
     if (!p)
@@ -487,7 +489,8 @@ static void put_date(struct chat_template *t, struct jinja_builder *b, int64_t n
     int64_t days = now / 86400 + 719468, era = days / 146097, doe = days % 146097;
     int64_t yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365;
     int64_t doy = doe - (365 * yoe + yoe / 4 - yoe / 100), mp = (5 * doy + 2) / 153;
-    int day = (int)(doy - (153 * mp + 2) / 5 + 1), month = (int)(mp < 10 ? mp + 2 : mp - 10);
+    int day = (int)(doy - (153 * mp + 2) / 5 + 1);
+    int month = (int)(mp < 10 ? mp + 2 : mp - 10);
     int year = (int)(yoe + era * 400 + (month < 2));
     char *s = room(t, 32);
     if (!s)
@@ -537,7 +540,8 @@ static const char *probe(struct chat_template *t, const char *context)
     if (json_parse(&doc, context, strlen(context)) != JSON_OK)
         return NULL;
     begin(t, &b);
-    for (const struct json_node *k = json_first(doc.root); k; k = json_next(doc.root, k)) {
+    const struct json_node *root = doc.root;
+    for (const struct json_node *k = json_first(root); k; k = json_next(root, k)) {
         jb_key(&b, k->str, k->len);
         put_node(&b, json_value(k));
     }
@@ -556,8 +560,8 @@ static bool shows(const char *text, const char *needle)
                "{\"name\":\"xylo\",\"arguments\":%s}}"
 #define CALL_2 ",{\"id\":\"call00002\",\"type\":\"function\",\"function\":" \
                "{\"name\":\"yarn\",\"arguments\":%s}}"
-#define TOOLS "[{\"type\":\"function\",\"function\":{\"name\":\"xylo\",\"description\":"  \
-              "\"d\",\"parameters\":{\"type\":\"object\",\"properties\":{\"zinc\":"       \
+#define TOOLS "[{\"type\":\"function\",\"function\":{\"name\":\"xylo\",\"description\":" \
+              "\"d\",\"parameters\":{\"type\":\"object\",\"properties\":{\"zinc\":"      \
               "{\"type\":\"string\",\"description\":\"d\"}},\"required\":[\"zinc\"]}}}]"
 
 /* A talk with one call or two. u: how content is written. */
@@ -569,7 +573,8 @@ static const char *probe_calls(struct chat_template *t, const char *u, const cha
     size_t n = (size_t)snprintf(calls, sizeof calls, CALL_1, args);
     if (two) {
         snprintf(calls + n, sizeof calls - n, CALL_2, args);
-        snprintf(more, sizeof more, ",{\"role\":\"tool\",\"tool_call_id\":\"call00002\",");
+        snprintf(more, sizeof more,
+                 ",{\"role\":\"tool\",\"tool_call_id\":\"call00002\",");
     }
     snprintf(s, sizeof s,
              "{\"messages\":[{\"role\":\"user\",\"content\":%s},"
@@ -587,10 +592,12 @@ static void explore_tools(struct chat_template *t, const char *u)
 {
     struct chat_template_caps *c = &t->caps;
     char s[1024];
-    snprintf(s, sizeof s, "{\"messages\":[{\"role\":\"user\",\"content\":%s}],\"tools\":" TOOLS
-             ",\"add_generation_prompt\":true}", u);
+    snprintf(s, sizeof s,
+             "{\"messages\":[{\"role\":\"user\",\"content\":%s}],"
+             "\"tools\":" TOOLS ",\"add_generation_prompt\":true}", u);
     c->tools = shows(probe(t, s), "xylo");
-    const char *objects = "{\"zinc\":\"wolf\"}", *strings = "\"{\\\"zinc\\\":\\\"wolf\\\"}\"";
+    const char *objects = "{\"zinc\":\"wolf\"}",
+               *strings = "\"{\\\"zinc\\\":\\\"wolf\\\"}\"";
     const char *text = probe_calls(t, u, objects, false);
     c->tool_calls = shows(text, "wolf");
     c->object_arguments = shows(text, "\"zinc\": \"wolf\"") ||
@@ -632,7 +639,8 @@ static const char OLD_THOUGHTS[] =
 void chat_template_explore(struct chat_template *t)
 {
     struct chat_template_caps *c = &t->caps;
-    const char *text = probe(t, "{\"messages\":[{\"role\":\"user\",\"content\":\"wolf\"}]}");
+    const char *text =
+        probe(t, "{\"messages\":[{\"role\":\"user\",\"content\":\"wolf\"}]}");
     c->string_content = shows(text, "wolf");
     text = probe(t, "{\"messages\":[{\"role\":\"user\",\"content\":"
                     "[{\"type\":\"text\",\"text\":\"wolf\"}]}]}");

@@ -45,7 +45,8 @@ static const char *check_tool(const struct json_node *list, const struct json_no
         return "a tool's name must be 1 to 64 letters, digits, '_', '-' or '.'";
     if (has_tool(list, json_get(f, "name")->str, tool))
         return "two tools have the same name";
-    if (parameters && !json_is(parameters, JSON_OBJECT) && !json_is(parameters, JSON_NULL))
+    if (parameters && !json_is(parameters, JSON_OBJECT) &&
+        !json_is(parameters, JSON_NULL))
         return "a tool's parameters must be a JSON schema, an object";
     if (description && !json_is(description, JSON_STRING) &&
         !json_is(description, JSON_NULL))
@@ -191,7 +192,8 @@ static bool add_schema(struct gbnf *g, const struct json_node *tool, int i, char
     if (!rules && strcmp(why, "out of memory") == 0)
         return false;
     if (!rules) {
-        snprintf(err, err_cap, "the parameters of tool '%s': %s", name_of(tool)->str, why);
+        snprintf(err, err_cap, "the parameters of tool '%s': %s", name_of(tool)->str,
+                 why);
         return false;
     }
     add_renamed(g, rules, prefix);
@@ -272,12 +274,13 @@ static void add_root(struct gbnf *g, const struct chat_tools *t, enum chat_forma
 char *chat_tools_grammar(const struct chat_tools *t, enum chat_format format,
                          bool thinking, int32_t opener, char *err, size_t err_cap)
 {
+    const struct json_node *list = t->list;
     struct gbnf g = { 0 };
     int i = 0, n = 0;
     *err = 0;
     add_root(&g, t, format, thinking);
     add_calls(&g, t, format, opener);
-    for (const struct json_node *e = json_first(t->list); e; e = json_next(t->list, e), i++)
+    for (const struct json_node *e = json_first(list); e; e = json_next(list, e), i++)
         if (wanted(t, e)) {
             add_call(&g, format, name_of(e)->str, i);
             if (!add_schema(&g, e, i, err, err_cap))
@@ -285,7 +288,7 @@ char *chat_tools_grammar(const struct chat_tools *t, enum chat_format format,
         }
     i = 0;
     add(&g, "call ::=");
-    for (const struct json_node *e = json_first(t->list); e; e = json_next(t->list, e), i++)
+    for (const struct json_node *e = json_first(list); e; e = json_next(list, e), i++)
         if (wanted(t, e))
             add_number(&g, n++ ? " | call-%d" : " call-%d", i);
     add(&g, "\n");
