@@ -29,7 +29,7 @@ chat: .venv/ready       ## talk to the machine in this terminal: boots one, or U
 lab: .venv/ready        ## JupyterLab on the book
 	.venv/bin/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) --notebook-dir=. --LabApp.default_url=/lab/tree/nbs/index.ipynb
 
-test: .venv/train       ## run every notebook, check the tangle; ends with "N passed, N failed"
+test: .venv/train .venv/clients/ready       ## run every notebook, check the tangle; ends with "N passed, N failed"
 	@$(CLLM) test
 
 train: .venv/train      ## train the built-in models again (chapter 22; about an hour on two cores)
@@ -68,6 +68,14 @@ deps: .venv/ready
 .venv/train: .venv/ready
 	@echo 'installing PyTorch for the training chapter into .venv (hundreds of megabytes)'
 	@$(PY) -m pip install --quiet --disable-pip-version-check -e '.[train]' && touch $@ || echo 'no PyTorch: the training chapter will be skipped'
+
+# The clients of chapter 34, in folders of their own. What cannot be had is left out, and the chapter says so.
+.venv/clients/ready: .venv/ready
+	@echo 'fetching the clients of chapter 34 into .venv/clients and .venv/node'
+	@command -v wrk >/dev/null || DEPS_EXTRA=wrk ./tools.sh >/dev/null 2>&1 || echo 'no wrk: chapter 34 will leave it out'
+	@rm -rf .venv/clients; $(PY) -m pip install --quiet --disable-pip-version-check --no-deps --target .venv/clients $$($(PY) -c 'import configparser as c; p = c.ConfigParser(delimiters=["="]); p.read("settings.ini"); print(*p["DEFAULT"]["clients_requirements"].split())') || echo 'no litellm, langchain-openai, lm-eval: chapter 34 will leave them out'
+	@command -v npm >/dev/null && npm install --silent --no-fund --no-audit --prefix .venv/node openai@6 || echo 'no openai for Node: chapter 34 will leave it out'
+	@mkdir -p .venv/clients; touch $@
 
 help:                   ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed 's/:[^#]*## /\t/' | expand -t14
