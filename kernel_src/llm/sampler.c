@@ -370,8 +370,10 @@ SAMPLER(temperature) = { .name = "temperature", .rank = 90,
 
 static int32_t draw(struct llama_token_data_array *c, struct mt19937 *rng)
 {
-    if (c->size == 1)
+    if (c->size == 1) {
+        mt19937_uniform(rng); // one number for each token, whatever happens
         return 0;
+    }
     float m = llama_token_data_array_max(c);
     if (m - m != 0) // infinite: a bias of 1e300, or a temperature of 1e-45
         return argmax(c);
