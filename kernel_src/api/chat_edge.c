@@ -376,9 +376,17 @@ bool chat_render(struct http_conn *conn, const struct json_node *body, struct ch
     return ok;
 }
 
+/* Chapter 29's. */
+extern __typeof__(constrain_set) constrain_set __attribute__((weak));
+
 /* The grammar that keeps a call in shape. false: *err says why not. */
 static bool constrain(struct completion *c, struct params_error *err)
 {
+    if (!constrain_set) {
+        *err = (struct params_error){ 501, "not_supported_error",
+                                      "tools need the grammars of chapter 29" };
+        return false;
+    }
     const struct chat *chat = c->chat;
     const char *trigger = chat_tools_trigger(chat->format);
     bool lazy = chat->tools.choice == CHAT_TOOLS_AUTO && trigger;
