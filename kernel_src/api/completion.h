@@ -43,8 +43,8 @@ struct completion {
 };
 
 /* Chapter 30, if it is linked: log-probabilities, echo, response_fields. false: no
- * memory. logprobs_token: the last token has given out this text; true: that is worth a piece of
- * the stream, even if it is empty. */
+ * memory. logprobs_token: the last token has given out this text; true: that is worth a
+ * piece of the stream, even if it is empty. */
 #define WEAK __attribute__((weak))
 WEAK bool logprobs_begin(struct completion_task *t);
 WEAK void logprobs_end(struct completion_task *t);

@@ -194,7 +194,8 @@ bool constrain_prepare(struct constrain *k, const struct llama_vocab *vocab,
         return no_memory(err);
     if (r != GRAMMAR_OK)
         return refuse(err, 400,
-                      "Failed to initialize samplers: failed to parse grammar: %s", e.text);
+                      "Failed to initialize samplers: failed to parse grammar: %s",
+                      e.text);
     r = grammar_init(&k->spare, &k->grammar);
     if (r == GRAMMAR_NO_MEMORY)
         return no_memory(err);

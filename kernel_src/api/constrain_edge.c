@@ -31,8 +31,9 @@ static const struct grammar_vocab *kernel_pieces(void)
     return &pieces;
 }
 
-static const char *const fields[] = { "grammar",      "json_schema",      "response_format",
-                                      "grammar_lazy", "grammar_triggers", NULL };
+static const char *const fields[] = { "grammar",         "json_schema",
+                                      "response_format", "grammar_lazy",
+                                      "grammar_triggers", NULL };
 
 static bool read(struct completion *c, struct params_error *err)
 {
