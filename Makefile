@@ -11,7 +11,7 @@ NIC   ?= e1000
 MODELARG = $(if $(MODEL),--model '$(MODEL)')
 RUN    = $(CLLM) run --end-with-caller --port $(PORT) --memory $(MEM) --smp $(SMP) --accel $(ACCEL) --nic $(NIC) $(MODELARG) $(if $(CONFIG),--config '$(CONFIG)')
 
-.PHONY: bench chat run run-vga run-debug lab test train tangle readme iso build clean deps help
+.PHONY: bench chat docs run run-vga run-debug lab test train tangle readme iso build clean deps help
 
 run: .venv/ready        ## boot QEMU with MODEL= (default: the built-in one) and serve http://127.0.0.1:PORT
 	@$(RUN)
@@ -29,7 +29,7 @@ chat: .venv/ready       ## talk to the machine in this terminal: boots one, or U
 lab: .venv/ready        ## JupyterLab on the book
 	.venv/bin/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) --notebook-dir=. --LabApp.default_url=/lab/tree/nbs/index.ipynb
 
-test: .venv/train .venv/clients/ready       ## run every notebook, check the tangle; ends with "N passed, N failed"
+test: .venv/train .venv/clients/ready .venv/site .venv/chromium       ## run every notebook, check the tangle; ends with "N passed, N failed"
 	@$(CLLM) test
 
 train: .venv/train      ## train the built-in models again (chapter 22; about an hour on two cores)
@@ -37,6 +37,9 @@ train: .venv/train      ## train the built-in models again (chapter 22; about an
 
 tangle: .venv/ready     ## notebooks -> cllm/ and kernel_src/
 	@$(CLLM) tangle
+
+docs: .venv/site        ## the book as a static site in _site/
+	@$(CLLM) docs
 
 readme: .venv/ready     ## nbs/index.ipynb -> README.md
 	@$(CLLM) readme
@@ -69,6 +72,11 @@ deps: .venv/ready
 	@echo 'installing PyTorch for the training chapter into .venv (hundreds of megabytes)'
 	@$(PY) -m pip install --quiet --disable-pip-version-check -e '.[train]' && touch $@ || echo 'no PyTorch: the training chapter will be skipped'
 
+# A browser for the tests that look at the pages; without one they are skipped.
+.venv/chromium: .venv/ready
+	@command -v chromium >/dev/null || DEPS_EXTRA=chromium ./tools.sh >/dev/null 2>&1 || echo 'no Chromium: the tests in a browser will be skipped'
+	@touch $@
+
 # The clients of chapter 34, in folders of their own. What cannot be had is left out, and the chapter says so.
 .venv/clients/ready: .venv/ready
 	@echo 'fetching the clients of chapter 34 into .venv/clients and .venv/node'
@@ -76,6 +84,15 @@ deps: .venv/ready
 	@rm -rf .venv/clients; $(PY) -m pip install --quiet --disable-pip-version-check --no-deps --target .venv/clients $$($(PY) -c 'import configparser as c; p = c.ConfigParser(delimiters=["="]); p.read("settings.ini"); print(*p["DEFAULT"]["clients_requirements"].split())') || echo 'no litellm, langchain-openai, lm-eval: chapter 34 will leave them out'
 	@command -v npm >/dev/null && npm install --silent --no-fund --no-audit --prefix .venv/node openai@6 || echo 'no openai for Node: chapter 34 will leave it out'
 	@mkdir -p .venv/clients; touch $@
+
+# What the site is built and tried with: MkDocs and Playwright from PyPI, v86 (a PC in WebAssembly) from npm.
+# What cannot be had is left out; the pages and tests that want it say so.
+.venv/site: .venv/ready
+	@echo 'installing what the site is built and tried with into .venv'
+	@command -v npm >/dev/null || DEPS_EXTRA=npm ./tools.sh >/dev/null 2>&1 || true
+	@$(PY) -m pip install --quiet --disable-pip-version-check -e '.[site]' || echo 'no MkDocs or Playwright: make docs and the browser tests need them'
+	@command -v npm >/dev/null && npm install --silent --no-fund --no-audit --prefix .venv/v86 v86@0.5.462 || echo 'no v86: the site will not boot the kernel in a tab'
+	@touch $@
 
 help:                   ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed 's/:[^#]*## /\t/' | expand -t14

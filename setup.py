@@ -22,6 +22,6 @@ setup(
     packages=find_packages(include=["cllm", "cllm.*"]),
     python_requires=">=" + cfg["min_python"],
     install_requires=cfg["requirements"].split(),
-    extras_require={x: cfg[x + "_requirements"].split() for x in ("train", "clients")},
+    extras_require={x: cfg[x + "_requirements"].split() for x in ("train", "clients", "site")},
     entry_points={"console_scripts": cfg["console_scripts"].splitlines()},
 )

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Install the programs the book needs (gcc, binutils, QEMU, venv) where we may, else say exactly what to install.
 set -u
-declare -A package=([gcc]=gcc [ld]=binutils [qemu-system-i386]=qemu-system-x86 [grub-mkrescue]="grub-common grub-pc-bin" [xorriso]=xorriso [mformat]=mtools [wrk]=wrk)
+declare -A package=([gcc]=gcc [ld]=binutils [qemu-system-i386]=qemu-system-x86 [grub-mkrescue]="grub-common grub-pc-bin" [xorriso]=xorriso [mformat]=mtools [wrk]=wrk [npm]=npm [chromium]="chromium fonts-dejavu-core")
 missing=()
 for tool in gcc ld qemu-system-i386 ${DEPS_EXTRA:-}; do
     [ "$tool" = window ] || command -v "$tool" >/dev/null || missing+=(${package[$tool]})
