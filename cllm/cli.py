@@ -16,7 +16,7 @@ from .build import Elf, build
 from .machine import BootError, Machine, _die_with_parent, _env, kvm_works, qemu_args
 from .tangle import PYTHON, CompileError, MissingTool, chapter_number, need, notebooks, root, tangle, tangle_diff
 
-# %% ../nbs/tools/07_cli.ipynb #c6f50a15
+# %% ../nbs/tools/07_cli.ipynb #b98936ce
 def _nb_env(sanitize=True):
     "Environment for notebook kernels: with the AddressSanitizer runtime preloaded where gcc has one (not under PyTorch: no C of ours runs there)."
     env = dict(os.environ, ASAN_OPTIONS='detect_leaks=0:handle_segv=0:allocator_may_return_null=1:alloc_dealloc_mismatch=0:detect_odr_violation=0', PYTHONHASHSEED='0')
@@ -29,9 +29,9 @@ def _nb_env(sanitize=True):
 class NotebookFailed(RuntimeError): "A cell raised; the message has notebook, cell, source and traceback."
 
 def missing_packages(path) -> list:
-    "The packages that notebook `path` names in a line `#| needs torch …` and that are not installed."
-    want = re.findall(r'#\| needs ([\w ]+)', Path(path).read_text(encoding='utf-8'))
-    return [m for w in want for m in w.split() if not importlib.util.find_spec(m)]
+    "The Python packages and programs that notebook `path` names in a line `#| needs torch chromium …` and that are not installed."
+    want = re.findall(r'#\| needs ([\w -]+)', Path(path).read_text(encoding='utf-8'))
+    return [m for w in want for m in w.split() if not shutil.which(m) and not (m.isidentifier() and importlib.util.find_spec(m))]
 
 def _plain(e): "A traceback's text, without the colours."; return re.sub(r'\x1b\[[0-9;]*m', '', str(e))
 
@@ -66,7 +66,7 @@ def _tidy(nb):
     for c in nb.cells:
         c.metadata = {k: v for k, v in c.metadata.items() if k in ('tags',)}
 
-# %% ../nbs/tools/07_cli.ipynb #b67d9f22
+# %% ../nbs/tools/07_cli.ipynb #8b45a485
 def check_tangle():
     "The generated files are what the notebooks say."
     bad = tangle_diff()
@@ -143,7 +143,7 @@ def cmd_test(a):
         except Exception as e: report(name, time.perf_counter() - t, f'{type(e).__name__}: {e}')
     for c in [] if a.only else CHECKS: one(c, c.__name__)
     def nb(p):
-        if lack := missing_packages(p): return f'needs {" ".join(lack)}: pip install -e ".[train]"'
+        if lack := missing_packages(p): return f'needs {" ".join(lack)}: make .venv/train .venv/site .venv/chromium fetches what can be had'
         r = subprocess.run([sys.executable, '-m', 'cllm.cli', 'nb', '--no-save', str(p)], capture_output=True, text=True)
         if r.returncode: raise NotebookFailed((r.stdout + r.stderr).strip()[-6000:])
     with ThreadPoolExecutor(a.jobs) as ex: list(ex.map(lambda p: one(lambda: nb(p), str(p.relative_to(root()))), want))
