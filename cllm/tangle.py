@@ -18,7 +18,7 @@ from nbdev.export import ExportModuleProc, nb_export
 from nbdev.maker import ModuleMaker
 from nbdev.process import NBProcessor
 
-# %% ../nbs/tools/00_tangle.ipynb #30421b01
+# %% ../nbs/tools/00_tangle.ipynb #245eaed5
 def root() -> Path:
     "The project's folder: the nearest one upwards from here (or from this package) that holds settings.ini."
     for start in (Path.cwd(), Path(__file__).parent if '__file__' in globals() else Path.cwd()):
@@ -31,7 +31,7 @@ def root() -> Path:
 if 'libasan' in os.environ.get('LD_PRELOAD', ''): del os.environ['LD_PRELOAD']
 
 LAYERS = 'base net llm api'.split()      # folders of nbs/ whose notebooks tangle to C ...
-PYTHON = 'tools train'.split()           # ... and to Python only
+PYTHON = 'tools train lab'.split()       # ... and to Python and what a browser reads
 
 def notebooks(tools=True) -> list:
     "All notebooks in reading order: tools first, then the chapters by number, then the index."
@@ -47,7 +47,7 @@ def chapter_number(nb) -> int:
     if not m: raise ValueError(f'{nb}: a chapter file is named NN_name.ipynb')
     return int(m[1])
 
-# %% ../nbs/tools/00_tangle.ipynb #0bfa55e2
+# %% ../nbs/tools/00_tangle.ipynb #8b70f887
 @dataclass
 class Piece:
     "One cell's part of a generated file."
@@ -93,7 +93,7 @@ def _process(nb_path, nb, procs):
     from execnb.nbio import dict2nb
     p = NBProcessor(nb_path, procs, nb=dict2nb(nb)); p.process(); return p
 
-# %% ../nbs/tools/00_tangle.ipynb #dcfe1c79
+# %% ../nbs/tools/00_tangle.ipynb #14874269
 def _banner(text, name):
     if name.endswith('.html'): return f'<!-- {text} -->'
     return f'/* {text} */'
@@ -109,8 +109,9 @@ def render(name, ps, nb_rel) -> str:
     return '\n'.join(out) + '\n'
 
 def target(nb_path, name) -> Path:
-    "Where file `name` of notebook `nb_path` goes: kernel_src/<the notebook's folder>/name."
-    return root()/'kernel_src'/Path(nb_path).resolve().parent.name/name
+    "Where file `name` of notebook `nb_path` goes: kernel_src/<the notebook's folder>/name for a chapter, cllm/web/name for the others."
+    folder = Path(nb_path).resolve().parent.name
+    return root()/'kernel_src'/folder/name if folder in LAYERS else root()/'cllm'/'web'/name
 
 def _write(path, text) -> bool:
     "Write only what changed, so that make and the incremental build see honest times. True if it changed."
@@ -121,7 +122,7 @@ def _write(path, text) -> bool:
     tmp.replace(path)
     return True
 
-# %% ../nbs/tools/00_tangle.ipynb #a5616dda
+# %% ../nbs/tools/00_tangle.ipynb #e7ed1e80
 class FileMaker(ModuleMaker):
     "nbdev's module maker, taught that `#| export memory.c` names a file."
     def __init__(self, dest, name, nb_path, is_new=True, parse=True, solo_nb=False):
@@ -140,10 +141,16 @@ class FileMaker(ModuleMaker):
             self.fname.unlink()
             _write(final, text)
 
+def _owning() -> list: "The notebooks that may own files."; return [p for p in notebooks() if p.parent.name in (*LAYERS, *PYTHON)]
+
+def _generated() -> list:
+    "The files that are there in the folders where only generated files belong (those being written at this moment aside)."
+    return [f for d in ('kernel_src', 'cllm/web') for f in (root()/d).rglob('*') if f.is_file() and '.tmp' not in f.name]
+
 def owners() -> dict:
-    "{file under kernel_src: notebook that owns it}. Two notebooks that claim one file are an error."
+    "{file under kernel_src or cllm/web: notebook that owns it}. Two notebooks that claim one file are an error."
     out = {}
-    for nb in notebooks(tools=False):
+    for nb in _owning():
         for name in _exports(nb):
             t = target(nb, name)
             if t in out: raise ValueError(f'{t.relative_to(root())} is exported by both {out[t].name} and {nb.name}: one notebook owns a file')
@@ -160,27 +167,27 @@ def _exports(nb) -> list:
     return names
 
 def tangle(*nbs) -> list:
-    "Generate the files of the given notebooks (default: all); returns the paths that exist for them. Stale files in kernel_src/ are removed."
+    "Generate the files of the given notebooks (default: all); returns the paths that exist for them. Stale files in kernel_src/ and cllm/web/ are removed."
     own = owners()
     for nb in map(Path, nbs or notebooks()):
         if nb.parent.name in (*LAYERS, *PYTHON): nb_export(str(nb), lib_path=str(root()/'cllm'), mod_maker=FileMaker)
     if not nbs:
-        for f in (root()/'kernel_src').rglob('*'):
-            if f.is_file() and f not in own and '.tmp' not in f.name: f.unlink()
+        for f in _generated():
+            if f not in own: f.unlink()
     return sorted(own)
 
-# %% ../nbs/tools/00_tangle.ipynb #afdcd3ac
+# %% ../nbs/tools/00_tangle.ipynb #f1915682
 def tangle_diff() -> list:
-    "Generated C files that differ from what the notebooks say, as 'path: reason' lines. Empty when all is well."
+    "Generated files other than Python that differ from what the notebooks say, as 'path: reason' lines. Empty when all is well."
     bad, own = [], owners()
-    for nb in notebooks(tools=False):
+    for nb in _owning():
         rel = nb.relative_to(root()).as_posix()
         for name, ps in pieces(nb).items():
             t = target(nb, name)
             if not t.exists(): bad.append(f'{t.relative_to(root())}: missing; run make tangle')
             elif t.read_text(encoding='utf-8') != render(name, ps, rel): bad.append(f'{t.relative_to(root())}: differs from {rel}; run make tangle')
-    for f in (root()/'kernel_src').rglob('*') if (root()/'kernel_src').exists() else []:
-        if f.is_file() and f not in own: bad.append(f'{f.relative_to(root())}: no notebook exports it')
+    for f in _generated():
+        if f not in own: bad.append(f'{f.relative_to(root())}: no notebook exports it')
     return bad
 
 # %% ../nbs/tools/00_tangle.ipynb #1eb13733
