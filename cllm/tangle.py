@@ -47,7 +47,7 @@ def chapter_number(nb) -> int:
     if not m: raise ValueError(f'{nb}: a chapter file is named NN_name.ipynb')
     return int(m[1])
 
-# %% ../nbs/tools/00_tangle.ipynb #8b70f887
+# %% ../nbs/tools/00_tangle.ipynb #83924e3b
 @dataclass
 class Piece:
     "One cell's part of a generated file."
@@ -69,7 +69,7 @@ class _Headings:
 
 def is_c(name) -> bool:
     "Is `name` a file of the kernel (anything with a suffix that is not Python's)?"
-    return bool(re.search(r'\.(c|h|S|ld|cu|inc|html|js|css)$', str(name)))
+    return bool(re.search(r'\.(c|h|S|ld|cu|inc|html|js|css|json)$', str(name)))
 
 def _code(cell) -> str: return re.sub(r'\A\s*%%\w+[^\n]*\n', '', cell.source).strip('\n')
 
@@ -93,13 +93,14 @@ def _process(nb_path, nb, procs):
     from execnb.nbio import dict2nb
     p = NBProcessor(nb_path, procs, nb=dict2nb(nb)); p.process(); return p
 
-# %% ../nbs/tools/00_tangle.ipynb #14874269
+# %% ../nbs/tools/00_tangle.ipynb #0311b45f
 def _banner(text, name):
     if name.endswith('.html'): return f'<!-- {text} -->'
     return f'/* {text} */'
 
 def render(name, ps, nb_rel) -> str:
     "The text of generated file `name` from its pieces."
+    if name.endswith('.json'): return '\n'.join(p.source for p in ps) + '\n'
     out = [_banner(f'{name}: tangled from {nb_rel}. Edit the notebook, not this file.', name)]
     last = None
     for p in ps:
@@ -190,7 +191,7 @@ def tangle_diff() -> list:
         if f not in own: bad.append(f'{f.relative_to(root())}: no notebook exports it')
     return bad
 
-# %% ../nbs/tools/00_tangle.ipynb #1eb13733
+# %% ../nbs/tools/00_tangle.ipynb #b70fb8e3
 GCC_KERNEL = '''-m32 -std=gnu11 -O2 -g -ffreestanding -nostdinc -fno-pic -fno-pie -fno-stack-protector
  -fno-asynchronous-unwind-tables -fno-omit-frame-pointer -march=pentium4 -msse2 -mfpmath=sse -mstackrealign
  -ffunction-sections -fdata-sections -fno-strict-aliasing -Wall -Wextra -Werror'''.split()
@@ -264,7 +265,22 @@ def _syntax(source, name, flags):
     args += ['-c', '-o', os.devnull] if kind != 'c' else ['-fsyntax-only']
     source = source.replace('#pragma once', '')                   # a header compiled by itself is a main file, where gcc minds it
     r = subprocess.run(args + ['-'], input=source + '\n', capture_output=True, text=True)
-    if r.returncode: raise CompileError('\n' + r.stderr.replace('<stdin>', name))
+    if r.returncode: raise CompileError('\n' + _quoted(r.stderr.replace('<stdin>', name), source, name))
+
+def _quoted(said, source, name) -> str:
+    "gcc's messages, each with the line it is about and a caret, as gcc itself shows them for a file that it can open."
+    lines, file, n, out, last = {}, name, 0, [], None
+    for text in source.splitlines():
+        n += 1
+        if m := re.match(r'#line (\d+) "(.*)"', text): file, n = m[2], int(m[1]) - 1
+        else: lines[file, n] = text
+    for text in said.splitlines():
+        out.append(text)
+        m = re.match(r'(.+?):(\d+):(\d+): ', text)
+        at = m and (m[1], int(m[2]), int(m[3]))
+        if at and at != last and at[:2] in lines: out += [f'{at[1]:5} | {lines[at[:2]]}', f'{"":5} | {"":{at[2] - 1}}^']
+        last = at or last
+    return '\n'.join(out)
 
 # %% ../nbs/tools/00_tangle.ipynb #da19ce63
 def load_magic():
