@@ -123,12 +123,12 @@ def _write(path, text) -> bool:
     tmp.replace(path)
     return True
 
-# %% ../nbs/tools/00_tangle.ipynb #e7ed1e80
+# %% ../nbs/tools/00_tangle.ipynb #898469a8
 class FileMaker(ModuleMaker):
     "nbdev's module maker, taught that `#| export memory.c` names a file."
     def __init__(self, dest, name, nb_path, is_new=True, parse=True, solo_nb=False):
         self.c = is_c(name)
-        if not self.c: return super().__init__(dest, name, nb_path, is_new=is_new, parse=parse, solo_nb=solo_nb)
+        if not self.c: return super().__init__(dest, name, nb_path, is_new=True, parse=parse, solo_nb=solo_nb)    # a second module is a new file too
         self.fname, self.name, self.nb_path = target(nb_path, name), name, Path(nb_path)
 
     def make(self, cells, all_cells=None, lib_path=None):
