@@ -66,7 +66,7 @@ def _tidy(nb):
     for c in nb.cells:
         c.metadata = {k: v for k, v in c.metadata.items() if k in ('tags',)}
 
-# %% ../nbs/tools/07_cli.ipynb #8b45a485
+# %% ../nbs/tools/07_cli.ipynb #87c388c1
 def check_tangle():
     "The generated files are what the notebooks say."
     bad = tangle_diff()
@@ -108,8 +108,8 @@ def check_columns():
     assert not bad, '\n'.join(bad[:20])
 
 def check_python():
-    "The modules in cllm/ are what the notebooks in nbs/tools and nbs/train say."
-    mods = sorted((root()/'cllm').glob('*.py'))
+    "The modules in cllm/ are what the notebooks in nbs/tools, nbs/train and nbs/lab say."
+    mods = sorted((root()/'cllm').rglob('*.py'))
     before = {m: m.read_text(encoding='utf-8') for m in mods}
     try:
         tangle(*[p for p in notebooks() if p.parent.name in PYTHON])
