@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['NICS', 'BootError', 'kvm_works', 'free_port', 'port_free', 'qemu_args', 'split_config', 'Wire', 'Machine']
 
-# %% ../nbs/tools/03_machine.ipynb #eccabcd5
-import asyncio, atexit, base64, ctypes, io, json, os, re, shlex, shutil, signal, socket, subprocess, sys, tempfile, threading, time
+# %% ../nbs/tools/03_machine.ipynb #f9d86a40
+import asyncio, atexit, base64, ctypes, io, json, os, queue, re, shlex, shutil, signal, socket, subprocess, sys, tempfile, threading, time
+from concurrent.futures import Future
 from pathlib import Path
 
 import requests
@@ -14,7 +15,7 @@ import requests
 from .build import Elf, build
 from .tangle import MissingTool, _Plain, need, root
 
-# %% ../nbs/tools/03_machine.ipynb #aed05cf0
+# %% ../nbs/tools/03_machine.ipynb #bc644200
 class BootError(_Plain): "QEMU or the kernel in it did not come up (or died): the message has the command, exit code and last serial lines."
 
 def kvm_works() -> bool:
@@ -46,6 +47,19 @@ def _die_with_parent():
     "Linux: have the kernel send this child SIGKILL when the thread that started it dies, so no QEMU is orphaned."
     try: ctypes.CDLL(None).prctl(1, signal.SIGKILL)
     except Exception: pass
+
+_births, _nurse = queue.SimpleQueue(), None
+
+def _popen(*args, **kw):
+    "subprocess.Popen by a thread that lives as long as this process: the child dies with the process, not with the thread that asked for it."
+    global _nurse
+    def nurse():
+        while True:
+            f, a, k = _births.get()
+            try: f.set_result(subprocess.Popen(*a, preexec_fn=_die_with_parent, **k))
+            except BaseException as e: f.set_exception(e)
+    if not (_nurse and _nurse.is_alive()): _nurse = threading.Thread(target=nurse, daemon=True, name='nurse'); _nurse.start()
+    f = Future(); _births.put((f, args, kw)); return f.result()
 
 def _widen_backlog(pid, port, backlog=128) -> bool:
     """QEMU's NAT listens with a queue of one. Clients that come at the same instant then wait for repeated SYNs, and some are reset by Linux's SYN cookies
@@ -143,7 +157,7 @@ class Wire:
 
     def close(self): self.sock.close()
 
-# %% ../nbs/tools/03_machine.ipynb #ba174689
+# %% ../nbs/tools/03_machine.ipynb #c24484cf
 class Machine:
     """One booted kernel. `with Machine(model='m.gguf') as vm:` starts QEMU, waits until the kernel is up, and kills it on exit.
 
@@ -180,8 +194,7 @@ class Machine:
     def start(self):
         "Start QEMU and wait as asked for; returns self."
         self.t0 = time.perf_counter()
-        self.proc = subprocess.Popen(self.args, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0, env=_env(), cwd=root(),
-                                     preexec_fn=_die_with_parent if threading.current_thread() is threading.main_thread() else None)
+        self.proc = _popen(self.args, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0, env=_env(), cwd=root())
         atexit.register(self.stop)
         self._err = bytearray()
         self._threads = [threading.Thread(target=self._read, args=(self.proc.stdout, self._buf), daemon=True),
