@@ -55,7 +55,7 @@ WORDS = [w for w in dict.fromkeys(NOUNS + VERBS + ADJECTIVES + COMPUTING) if len
 # %% ../nbs/train/20_skills.ipynb #379d8e65
 HELD_IN = 8                      # one instance in eight is held out
 Skill = namedtuple('Skill', 'name draw asks held_asks key fold')
-WEIGHTS = dict(add2=6, subtract=4, spell=3, reverse_word=2, count_letters=2, larger=2, smaller=2, repeat=2, reverse_list=2)   # others: 1
+WEIGHTS = dict(add2=3, subtract=2, spell=3, reverse_word=2, count_letters=2, repeat=3, reverse_list=2)   # others: 1
 SKILLS = {}
 
 

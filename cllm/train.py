@@ -49,7 +49,7 @@ def exam_questions():
     "The examination's questions, without case and punctuation; requests for stories are not secret, their combinations are."
     return {facts.norm(i['messages'][-1]['content']) for i in exam() if i['kind'] != 'story'}
 
-# %% ../nbs/train/22_train.ipynb #11c972c2
+# %% ../nbs/train/22_train.ipynb #c4bd9c93
 SYSTEM = ['You are a helpful assistant.', 'You are cllm.', 'Answer briefly.', 'You are a helpful assistant. Answer in one sentence.',
           'You are the kernel of this machine. Answer questions about it.', 'Be concise.']
 @dataclass
@@ -62,9 +62,9 @@ class Course:
     pages: float = 0.               # shares of documents that are no dialogues: pages of the book,
     stories: float = 0.             # stories
 
-MIX = dict(fact=.56, follow=.05, unknown=.15, smalltalk=.02, skill=.207, story=.013)
+MIX = dict(fact=.48, follow=.05, unknown=.12, smalltalk=.02, skill=.30, story=.03)
 GENERAL = dict(mix=dict(fact=.48, follow=.06, unknown=.15, smalltalk=.02, skill=.26, story=.03), turns=(76, 12, 7, 5), short=.6, asked=.1, pages=.01, stories=.02)
-QUESTIONS = Course(MIX, turns=(86, 8, 4, 2), short=.85, asked=.03)
+QUESTIONS = Course(MIX, turns=(84, 9, 5, 2), short=.8, asked=.03, pages=.003, stories=.02)
 COURSES = [Course(**{**GENERAL, 'mix': dict(GENERAL['mix'], fact=.30, unknown=.10, skill=.50)}), Course(**GENERAL), QUESTIONS]     # pool by pool; then the last goes on
 
 def book_pages(size=1200):
@@ -199,15 +199,15 @@ def batches(docs, n_tokens, rng):
             ids, w = torch.from_numpy(ids), torch.from_numpy(w)
             yield ids[:, :-1], ids[:, 1:], w[:, 1:]
 
-# %% ../nbs/train/22_train.ipynb #836d6c2a
+# %% ../nbs/train/22_train.ipynb #1a3e3bc0
 @dataclass
 class Config:
     n_vocab: int = 2048
-    n_embd: int = 320
+    n_embd: int = 256
     n_layer: int = 4
-    n_head: int = 10
-    n_head_kv: int = 5
-    n_ff: int = 832
+    n_head: int = 8
+    n_head_kv: int = 4
+    n_ff: int = 704
     n_ctx: int = 512
     rope_base: float = 10000.
     eps: float = 1e-5
