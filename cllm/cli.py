@@ -29,9 +29,9 @@ def _nb_env(sanitize=True):
 class NotebookFailed(RuntimeError): "A cell raised; the message has notebook, cell, source and traceback."
 
 def missing_packages(path) -> list:
-    "The Python packages and programs that notebook `path` names in a line `#| needs torch chromium …` and that are not installed."
+    "The programs, Python packages and packages from npm (.venv/NAME) that notebook `path` names in a line `#| needs chromium torch v86 …` and that are not installed."
     want = re.findall(r'#\| needs ([\w -]+)', Path(path).read_text(encoding='utf-8'))
-    return [m for w in want for m in w.split() if not shutil.which(m) and not (m.isidentifier() and importlib.util.find_spec(m))]
+    return [m for w in want for m in w.split() if not (shutil.which(m) or m.isidentifier() and importlib.util.find_spec(m) or (root()/'.venv'/m/'node_modules'/m).is_dir())]
 
 def _plain(e): "A traceback's text, without the colours."; return re.sub(r'\x1b\[[0-9;]*m', '', str(e))
 
