@@ -27,7 +27,7 @@ chat: .venv/ready       ## talk to the machine in this terminal: boots one, or U
 	@$(CLLM) chat $(if $(URL),--url '$(URL)') $(MODELARG)
 
 lab: .venv/ready        ## JupyterLab on the book
-	.venv/bin/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) --notebook-dir=. --LabApp.default_url=/lab/tree/nbs/index.ipynb
+	@$(CLLM) lab
 
 test: .venv/train .venv/clients/ready .venv/site .venv/chromium       ## run every notebook, check the tangle; ends with "N passed, N failed"
 	@$(CLLM) test

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['HOT', 'sources', 'build', 'Elf']
 
-# %% ../nbs/tools/01_build.ipynb #a813ba0d
+# %% ../nbs/tools/01_build.ipynb #7ce41cfd
 import hashlib, os, re, shutil, subprocess, tempfile
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from elftools.elf.elffile import ELFFile
 
+from .progress import progress
 from .tangle import CompileError, chapter_number, gcc_flags, need, notebooks, owners, root
 
 # %% ../nbs/tools/01_build.ipynb #c2fa856a
@@ -53,7 +54,7 @@ def _compile(src, obj, flags):
     tmp.replace(obj)
     return obj
 
-# %% ../nbs/tools/01_build.ipynb #e1f9ae78
+# %% ../nbs/tools/01_build.ipynb #d1297c8e
 def _ksyms(elf) -> str:
     "Assembler text of the table that a panic looks addresses up in: count, then pairs (address, offset of name), then the names."
     out = subprocess.run([need('nm', 'binutils'), '-n', '--defined-only', str(elf)], capture_output=True, text=True, check=True).stdout
@@ -100,7 +101,7 @@ def build(upto:int=None,     # last chapter whose files go in; None for all
         if not f.exists() or f.read_text() != text: f.write_text(text)
         jobs.append((f, work/(fname + '.o')))
     if bake: jobs.append((_bake(bake, work), work/'baked.S.o'))
-    with ThreadPoolExecutor(os.cpu_count() or 1) as ex: objs = list(ex.map(lambda j: _compile(*j, _for_file(flags, j[0].name)), jobs))
+    with ThreadPoolExecutor(os.cpu_count() or 1) as ex: objs = list(progress(ex.map(lambda j: _compile(*j, _for_file(flags, j[0].name)), jobs), 'compiling', ' files', total=len(jobs)))
     name = name or ('cllm.elf' if upto is None and not defs and not extra and not bake else f'cllm-{"all" if upto is None else f"{upto:02}"}-{uniq}.elf')
     elf, script = out_dir/name, root()/'kernel_src'/'base'/'kernel.ld'
     tmp = Path(tempfile.mkdtemp(dir=work))

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['CHECKS', 'NotebookFailed', 'missing_packages', 'run_nb', 'check_tangle', 'check_layers', 'check_notebooks',
            'check_readme', 'check_columns', 'check_python', 'check_build', 'cmd_test', 'cmd_nb', 'cmd_tangle',
-           'cmd_build', 'readme_text', 'cmd_readme', 'default_model', 'gguf_file', 'cmd_run', 'ChatRefused', 'cmd_chat',
-           'make_iso', 'cmd_bench', 'cmd_soak', 'cmd_parity', 'cmd_train', 'cmd_iso', 'main']
+           'cmd_build', 'readme_text', 'cmd_lab', 'cmd_readme', 'default_model', 'gguf_file', 'cmd_run', 'ChatRefused',
+           'cmd_chat', 'make_iso', 'cmd_bench', 'cmd_soak', 'cmd_parity', 'cmd_train', 'cmd_iso', 'main']
 
 # %% ../nbs/tools/07_cli.ipynb #5889e762
 import argparse, ctypes, importlib.util, json, os, re, shlex, shutil, signal, subprocess, sys, tempfile, threading, time
@@ -188,6 +188,14 @@ def readme_text() -> str:
             elif 'text/markdown' in data: out.append(''.join(data['text/markdown']).strip())
             elif 'text/plain' in data and not any(k.startswith('image/') or k == 'text/html' for k in data): out.append('```text\n' + ''.join(data['text/plain']).rstrip() + '\n```')
     return '\n\n'.join(o for o in out if o) + '\n'
+
+def cmd_lab(a):
+    "JupyterLab on the book; further arguments are JupyterLab's."
+    from cllm.lab import lab_args, trust
+    trust()
+    os.chdir(root()); sys.stdout.flush()
+    args = lab_args() + a.arguments
+    os.execv(args[0], args)
 
 def cmd_readme(a):
     "Write README.md from nbs/index.ipynb."
@@ -415,6 +423,7 @@ def main(argv=None):
     s = cmd('chat', cmd_chat); s.add_argument('--url'); s.add_argument('--model', '-m'); s.add_argument('--memory', default='64M'); s.add_argument('--temp', type=float, default=0.2, help='temperature (default 0.2; the API alone would take 0.8, too high for a small model)'); s.add_argument('-n', '--n-predict', type=int, default=256)
     s = cmd('iso', cmd_iso); s.add_argument('--model', '-m'); s.add_argument('-o', '--output')
     cmd('readme', cmd_readme)
+    s = cmd('lab', cmd_lab); s.prefix_chars = '+'; s.add_argument('arguments', nargs='*')                                # its options are JupyterLab's
     s = cmd('train', cmd_train); s.add_argument('--work', default='build/train', help='folder of checkpoints: a second call goes on from them')
     s = cmd('bench', cmd_bench); s.add_argument('--model', '-m'); s.add_argument('--repeats', type=int, default=3)
     s = cmd('soak', cmd_soak); s.add_argument('--minutes', type=float, default=10); s.add_argument('--threads', type=int, default=6, help='clients at once'); s.add_argument('--seed', type=int, default=0)

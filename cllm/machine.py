@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['NICS', 'BootError', 'kvm_works', 'free_port', 'port_free', 'qemu_args', 'split_config', 'Wire', 'Machine']
 
-# %% ../nbs/tools/03_machine.ipynb #f9d86a40
+# %% ../nbs/tools/03_machine.ipynb #bb574127
 import asyncio, atexit, base64, ctypes, io, json, os, queue, re, shlex, shutil, signal, socket, subprocess, sys, tempfile, threading, time
 from concurrent.futures import Future
 from pathlib import Path
@@ -13,6 +13,7 @@ from pathlib import Path
 import requests
 
 from .build import Elf, build
+from .progress import progress
 from .tangle import MissingTool, _Plain, need, root
 
 # %% ../nbs/tools/03_machine.ipynb #bc644200
@@ -157,7 +158,7 @@ class Wire:
 
     def close(self): self.sock.close()
 
-# %% ../nbs/tools/03_machine.ipynb #c24484cf
+# %% ../nbs/tools/03_machine.ipynb #25eaf9d7
 class Machine:
     """One booted kernel. `with Machine(model='m.gguf') as vm:` starts QEMU, waits until the kernel is up, and kills it on exit.
 
@@ -188,7 +189,7 @@ class Machine:
         if pcap and nic: self.pcap = self.dir/'wire.pcap'; self.args += ['-object', f'filter-dump,id=dump0,netdev=n0,file={self.pcap}']
         if gdb: self.args += ['-gdb', f'unix:{self.dir}/gdb.sock,server=on,wait=off']
         self.args += ['-qmp', f'unix:{self.dir}/qmp.sock,server=on,wait=off', '-serial', 'stdio', *qemu_extra]
-        self.proc, self._buf, self._cond, self._qmp_conn, self.boot_ms = None, bytearray(), threading.Condition(), None, None
+        self.proc, self._buf, self._cond, self._qmp_conn, self.boot_ms, self._bar = None, bytearray(), threading.Condition(), None, None, None
 
     # -- life ------------------------------------------------------------------------------------
     def start(self):
@@ -201,9 +202,11 @@ class Machine:
                          threading.Thread(target=self._read, args=(self.proc.stderr, self._err), daemon=True)]
         for t in self._threads: t.start()
         try:
-            if self.wait_for == 'ready': self.wait_ready(self.timeout)
-            elif self.wait_for: self.wait_serial(self.wait_for, self.timeout)
+            with progress(what='booting', miniters=1) as self._bar:
+                if self.wait_for == 'ready': self.wait_ready(self.timeout)
+                elif self.wait_for: self.wait_serial(self.wait_for, self.timeout)
         except BaseException: self.stop(); raise
+        finally: self._bar = None
         self.boot_ms = (time.perf_counter() - self.t0)*1000
         return self
 
@@ -274,9 +277,14 @@ class Machine:
                 if self.proc.poll() is not None and not any(t.is_alive() for t in self._threads[:1]): break
                 left = end - time.monotonic()
                 if left <= 0: break
+                self._tick()
                 self._cond.wait(min(left, .05))
         if m := rx.search(self.serial): return m
         raise self._error(f'QEMU ended before the serial log showed {pattern!r}' if self.proc.poll() is not None else f'no {pattern!r} on the serial line within {timeout} s')
+
+    def _tick(self):
+        "While the machine boots, the bar shows the last line of its log."
+        if self._bar is not None and not self._bar.disable: self._bar.set_postfix_str(self.serial[-300:].strip().rpartition('\n')[2][:90], refresh=False); self._bar.update()
 
     def type(self, s): "Send text to the kernel's serial input."; os.write(self.proc.stdin.fileno(), s.encode())
 
@@ -301,6 +309,7 @@ class Machine:
                     if b' 200 ' in head[:16]: return
                     if b' 503 ' in head[:16]: raise self._error(f'the kernel serves, but is not ready: {head.decode("utf-8", "replace").splitlines()[-1]}')
             except OSError: pass
+            self._tick()
             with self._cond: self._cond.wait(.005)
         raise self._error(f'/health did not answer 200 within {timeout} s')
 
@@ -310,10 +319,12 @@ class Machine:
     def stream(self, path, json, timeout=120):
         "POST and yield each server-sent event's data: dicts, and the string '[DONE]'."
         import json as J
-        with requests.post(self.url + path, json=json, stream=True, timeout=timeout) as r:
+        bar = progress(what='generating', unit=' tokens', terminal=False, total=max(json.get('n_predict') or json.get('max_tokens') or 0, 0))
+        with bar, requests.post(self.url + path, json=json, stream=True, timeout=timeout) as r:
             if r.status_code != 200: raise requests.HTTPError(f'{r.status_code}: {r.text}', response=r)
             for line in r.iter_lines():
                 if line.startswith(b'data: '):
+                    bar.update()
                     d = line[6:].decode()
                     yield d if d == '[DONE]' else J.loads(d)
 
