@@ -593,7 +593,7 @@ static void put_number(struct conv *c, const struct set *s, bool whole)
         put_side(&r, "", lo.set && !lo.v.neg ? &lo : &none, hi.set ? &hi : &none, whole);
     if (r.first)
         fail(c, "no %s lies between the bounds", whole ? "integer" : "number");
-    putf(c, &c->out, ") space");
+    putf(c, &c->out, ")");
 }
 
 /* ---- nbs/api/25_json_schema.ipynb § Patterns ---- */
@@ -914,7 +914,7 @@ static void put_pattern(struct conv *c, const struct json_node *v)
     }
     if (p.depth > 0)
         pattern_fail(&p, "a ( without )");
-    putf(c, &c->out, closed ? ") \"\\\"\" space" : "char* ) \"\\\"\" space");
+    putf(c, &c->out, closed ? ") \"\\\"\"" : "char* ) \"\\\"\"");
 }
 
 static void put_string(struct conv *c, const struct set *s)
@@ -942,11 +942,11 @@ static void put_string(struct conv *c, const struct set *s)
     if (pattern)
         put_pattern(c, pattern);
     else if (known)
-        putf(c, &c->out, "\"\\\"\" %s \"\\\"\" space", known);
+        putf(c, &c->out, "\"\\\"\" %s \"\\\"\"", known);
     else if (length && most < 0)
-        putf(c, &c->out, "\"\\\"\" char{%d,} \"\\\"\" space", (int)least);
+        putf(c, &c->out, "\"\\\"\" char{%d,} \"\\\"\"", (int)least);
     else if (length)
-        putf(c, &c->out, "\"\\\"\" char{%d,%d} \"\\\"\" space", (int)least, (int)most);
+        putf(c, &c->out, "\"\\\"\" char{%d,%d} \"\\\"\"", (int)least, (int)most);
     else
         putf(c, &c->out, "string");
 }
@@ -1022,7 +1022,7 @@ static void put_array(struct conv *c, const struct set *s)
         put_items(c, &item, least > n ? least - n : 0, most < 0 ? -1 : most - n, n == 0);
     while (open-- > 0)
         putf(c, &c->out, ")? ");
-    putf(c, &c->out, "\"]\" space");
+    putf(c, &c->out, "space \"]\"");
 }
 
 /* ---- nbs/api/25_json_schema.ipynb § Objects ---- */
@@ -1232,7 +1232,7 @@ static void put_object(struct conv *c, uint32_t k, const struct set *s)
     if (more == MORE_YES) {
         putf(c, &c->aux, "x%u ::= ", (unsigned)k);
         if (c->n_props)
-            putf(c, &c->aux, "\"\\\"\" n%u-0-0 \"\\\"\" space", (unsigned)k);
+            putf(c, &c->aux, "\"\\\"\" n%u-0-0 \"\\\"\"", (unsigned)k);
         else
             putf(c, &c->aux, "string");
         putf(c, &c->aux, " \":\" space ");
@@ -1243,7 +1243,7 @@ static void put_object(struct conv *c, uint32_t k, const struct set *s)
     }
     putf(c, &c->out, "\"{\" space ");
     put_members(c, k, more == MORE_YES);
-    putf(c, &c->out, "\"}\" space");
+    putf(c, &c->out, "space \"}\"");
 }
 
 /* ---- nbs/api/25_json_schema.ipynb § A rule for a set ---- */
@@ -1372,7 +1372,7 @@ static void put_listed(struct conv *c, const struct set *s, unsigned mask)
     }
     if (first)
         fail(c, "no value of 'enum' or 'const' is allowed");
-    putf(c, &c->out, " ) space");
+    putf(c, &c->out, " )");
 }
 
 /* The first schema of the set whose anyOf (oneOf) is not dealt with: alternatives. */
@@ -1452,20 +1452,20 @@ end:
 }
 
 static const char common[] =
-    "space ::= | \" \" | \"\\n\" [ \\t]{0,20}\n"
+    "space ::= | \" \" | \"\\n\"{1,2} [ \\t]{0,20}\n"
     "value ::= object | array | string | number | boolean | null\n"
-    "object ::= \"{\" space ( pair (\",\" space pair)* )? \"}\" space\n"
+    "object ::= \"{\" space ( pair (\",\" space pair)* )? space \"}\"\n"
     "pair ::= string \":\" space value\n"
-    "array ::= \"[\" space ( value (\",\" space value)* )? \"]\" space\n"
-    "string ::= \"\\\"\" char* \"\\\"\" space\n"
+    "array ::= \"[\" space ( value (\",\" space value)* )? space \"]\"\n"
+    "string ::= \"\\\"\" char* \"\\\"\"\n"
     "char ::= [^\"\\\\\\x7F\\x00-\\x1F] | \"\\\\\" ([\"\\\\bfnrt] | \"u\" unit)\n"
     "unit ::= [0-9a-cA-CefEF] hex{3} | [dD] [0-7] hex{2}\n"
     "hex ::= [0-9a-fA-F]\n"
-    "number ::= \"-\"? whole (\".\" [0-9]{1,16})? ([eE] [-+]? [0-9]{1,3})? space\n"
-    "integer ::= \"-\"? whole space\n"
+    "number ::= \"-\"? whole (\".\" [0-9]{1,16})? ([eE] [-+]? [0-9]{1,3})?\n"
+    "integer ::= \"-\"? whole\n"
     "whole ::= \"0\" | [1-9] [0-9]{0,15}\n"
-    "boolean ::= (\"true\" | \"false\") space\n"
-    "null ::= \"null\" space\n"
+    "boolean ::= (\"true\" | \"false\")\n"
+    "null ::= \"null\"\n"
     "uuid ::= hex{8} (\"-\" hex{4}){3} \"-\" hex{12}\n"
     "date-time ::= date \"T\" time\n"
     "hour ::= [01] [0-9] | \"2\" [0-3]\n"
