@@ -61,21 +61,28 @@ static llama_token special_id(const struct gguf *g, const char *key,
     return id >= 0 && id < n ? (llama_token)id : LLAMA_TOKEN_NULL;
 }
 
+/* Tokens that end a text, by their names (llama_vocab::impl::load). The first of the
+ * upper group that a file has ends a turn as well. */
 static void mark_ends(struct llama_vocab *v)
 {
     static const char *const names[] = {
-        "<|eot_id|>", "<|im_end|>",    "<|end|>",         "<|return|>",
-        "<|call|>",   "<end_of_turn>", "<|endoftext|>",   "<|eom_id|>",
-        "<EOT>",      "_<EOT>",        "<|end_of_text|>", "<end_of_utterance>"
+        "<|eot_id|>", "<|im_end|>", "<|end|>", "<end_of_turn>", "<|endoftext|>", "<EOT>",
+        "_<EOT>", "<|end_of_text|>", "<end_of_utterance>",
+        "</s>", "<|return|>", "<|call|>", "<|calls|>", "<|flush|>", "<|eom_id|>", "[EOT]",
+        "[EOS]", "<eos>", "<turn|>", "<|tool_response>", "<｜end▁of▁sentence｜>", "[e~["
     };
+    enum { TURN_ENDS = 9, S_END = 9, TOOL_RESPONSE = 19 };
+    bool has[sizeof names / sizeof names[0]] = { false };
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         llama_token t = llama_vocab_find(v, names[i], strlen(names[i]));
         if (t == LLAMA_TOKEN_NULL)
             continue;
-        v->token[t].eog = true;
-        if (v->eot == LLAMA_TOKEN_NULL && i != 3 && i != 4 && i != 7)
+        has[i] = v->token[t].eog = true;
+        if (v->eot == LLAMA_TOKEN_NULL && i < TURN_ENDS)
             v->eot = t;
     }
+    if (has[TOOL_RESPONSE] && has[S_END])    // Gemma 4: </s> is a word like any other
+        v->token[llama_vocab_find(v, names[S_END], 4)].eog = false;
     if (v->eos >= 0)
         v->token[v->eos].eog = true;
     if (v->eot >= 0)
