@@ -83,6 +83,10 @@ def _rel(path) -> str:
     p = Path(os.path.abspath(path))
     return os.path.relpath(p, root()) if root().parent in p.parents else str(p)
 
+def _head(path) -> bytes:
+    "A file's first four bytes."
+    with open(path, 'rb') as f: return f.read(4)
+
 NICS = dict(e1000='e1000', virtio='virtio-net-pci,disable-legacy=on')
 
 def qemu_args(elf, model=None, memory='64M', smp=1, accel='auto', nic='e1000', cpu=None, vga=False, port=None, config='', modules=(), bios='auto',
@@ -181,6 +185,8 @@ class Machine:
             (self.dir/'cllm.json').write_text(json.dumps(rest)); modules.append((self.dir/'cllm.json', ''))
         if model and ' ' in _rel(model):                          # QEMU takes what follows a space for the module's arguments
             link = self.dir/Path(model).name.replace(' ', '_'); link.symlink_to(Path(model).resolve()); model = link
+        self._model_note = ''
+        if model and Path(model).is_file() and (magic := _head(model)) != b'GGUF': self._model_note = f'\n{model} is not a GGUF file: it starts with {magic!r}'
         self.args = qemu_args(self.elf.path, model, memory, smp, accel, nic, cpu, vga, self.port, line, modules, bios, host_addr)
         self.wire = None
         if nic and nic_backend == 'wire': self.wire = Wire(self.dir); self.args += self.wire.args
@@ -307,7 +313,7 @@ class Machine:
                     s.sendall(b'GET /health HTTP/1.1\r\nHost: cllm\r\nConnection: close\r\n\r\n')
                     head = s.recv(4096)
                     if b' 200 ' in head[:16]: return
-                    if b' 503 ' in head[:16]: raise self._error(f'the kernel serves, but is not ready: {head.decode("utf-8", "replace").splitlines()[-1]}')
+                    if b' 503 ' in head[:16]: raise self._error(f'the kernel serves, but is not ready: {head.decode("utf-8", "replace").splitlines()[-1]}{self._model_note}')
             except OSError: pass
             self._tick()
             with self._cond: self._cond.wait(.005)
