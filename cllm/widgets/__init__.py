@@ -3,13 +3,11 @@
 # %% auto #0
 __all__ = ['playground', 'machine_panel', 'wire_view', 'model_view']
 
-# %% ../../nbs/lab/35_playground.ipynb #7d79c6f4
+# %% ../../nbs/lab/35_playground.ipynb #1f1a2f1a
 "The book's widgets: `from cllm.widgets import playground, machine_panel, wire_view, model_view`."
-from contextlib import suppress
-
 from .playground import playground
-with suppress(ModuleNotFoundError): from cllm.widgets.panel import machine_panel
-with suppress(ModuleNotFoundError): from cllm.widgets.wire import wire_view
-with suppress(ModuleNotFoundError): from cllm.widgets.model_view import model_view
+from .panel import machine_panel
+from .wire import wire_view
+from .model_view import model_view
 
 _all_ = ['playground', 'machine_panel', 'wire_view', 'model_view']

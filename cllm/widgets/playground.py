@@ -120,12 +120,12 @@ def render_tokens(tokens, alternatives=True) -> str:
         else: out.append(f"<span class='h{heat(t.logprob)}'>{esc(t.text)}</span>")
     return ''.join(out)
 
-# %% ../../nbs/lab/35_playground.ipynb #74b3a236
+# %% ../../nbs/lab/35_playground.ipynb #584ba683
 CSS = '''<style>
 .cllm-pg { --ink: var(--jp-content-font-color1, var(--md-typeset-color, INK)); --soft: var(--jp-content-font-color2, var(--md-default-fg-color--light, #5d6872));
   --paper: var(--jp-layout-color1, var(--md-default-bg-color, PAPER)); --tint: var(--jp-layout-color2, var(--md-code-bg-color, #eeece6)); --line: var(--jp-border-color2, var(--md-default-fg-color--lightest, #d9d6ce));
   --good: GREEN; --bad: RED; --hot: ORANGE; --cool: BLUE; --mono: var(--jp-code-font-family, ui-monospace, "DejaVu Sans Mono", monospace);
-  color: var(--ink); background: var(--paper); font: 14px/1.5 var(--jp-ui-font-family, system-ui, sans-serif); box-sizing: border-box }
+  color: var(--ink); background: var(--paper); font: 14px/1.5 var(--jp-ui-font-family, system-ui, sans-serif); box-sizing: border-box; container-type: inline-size }
 .cllm-pg * { box-sizing: border-box }
 .cllm-pg pre { margin: 0; font: 11.5px/1.5 var(--mono); white-space: pre-wrap; overflow-wrap: anywhere; background: none; color: inherit; border: 0; padding: 0 }
 .cllm-pg .status { padding: .25rem 0 } .cllm-pg .status small { color: var(--soft); font-family: var(--mono) }
@@ -135,7 +135,9 @@ CSS = '''<style>
 .cllm-pg .error { border-left: 4px solid var(--bad); background: var(--tint); padding: .5rem .8rem; margin: .3rem 0; overflow-wrap: anywhere } .cllm-pg .error pre { color: var(--soft); margin-top: .3rem; max-height: 11rem; overflow-y: auto }
 .cllm-pg details.log { margin: .2rem 0 } .cllm-pg summary { cursor: pointer; color: var(--soft); font-size: 12.5px } .cllm-pg .log pre { background: var(--tint); padding: .5rem .8rem; border-radius: 4px; max-height: 15rem; overflow-y: auto }
 .cllm-pg .log .rows { display: flex; flex-direction: column-reverse; max-height: 15rem; overflow-y: auto } .cllm-pg .log .rows pre { max-height: none }
-.cllm-pg .talk { position: relative; border: 1px solid var(--line); border-radius: 6px; padding-bottom: 4.6rem; overflow: hidden }
+.cllm-pg .talk { position: relative; border: 1px solid var(--line); border-radius: 6px; --strip: 4.5rem; padding-bottom: var(--strip); overflow: hidden }
+@container (max-width: 36rem) { .cllm-pg .talk { --strip: 7.6rem } }
+.cllm-pg .talk.bare { --strip: 0rem }
 .cllm-pg .scroll { display: flex; flex-direction: column-reverse; max-height: 26rem; min-height: 6rem; overflow-y: auto; padding: .7rem 1rem }
 .cllm-pg .asked, .cllm-pg .said { white-space: pre-wrap; overflow-wrap: anywhere; unicode-bidi: isolate }
 .cllm-pg .asked { margin: .3rem 0 .3rem auto; width: fit-content; max-width: 85%; background: var(--tint); border-radius: 12px 12px 2px; padding: .3rem .8rem }
@@ -145,19 +147,19 @@ CSS = '''<style>
 .cllm-pg .h1 { background: color-mix(in srgb, var(--hot) 14%, transparent) } .cllm-pg .h2 { background: color-mix(in srgb, var(--hot) 30%, transparent) }
 .cllm-pg .h3 { background: color-mix(in srgb, var(--hot) 46%, transparent) } .cllm-pg .h4 { background: color-mix(in srgb, var(--hot) 64%, transparent) }
 .cllm-pg .t { cursor: default; border-radius: 2px } .cllm-pg .t:hover, .cllm-pg .t:focus { outline: 2px solid var(--cool) }
-.cllm-pg .strip, .cllm-pg .alt { position: absolute; left: 0; right: 0; bottom: 0; height: 4.4rem; padding: .45rem 1rem; border-top: 1px solid var(--line); background: var(--paper); font: 12.5px/1.6 var(--jp-ui-font-family, system-ui, sans-serif); overflow: hidden; white-space: normal }
+.cllm-pg .strip, .cllm-pg .alt { position: absolute; left: 0; right: 0; bottom: 0; height: var(--strip); padding: .45rem 1rem; border-top: 1px solid var(--line); background: var(--paper); font: 12.5px/1.6 var(--jp-ui-font-family, system-ui, sans-serif); overflow: hidden; white-space: normal }
 .cllm-pg .strip { color: var(--soft) } .cllm-pg .strip span { padding: 0 .35em; color: var(--ink); border-radius: 2px }
 .cllm-pg .alt { display: none; z-index: 1 } .cllm-pg .t:hover .alt { display: block; z-index: 2 } .cllm-pg .t:focus .alt { display: block }
 .cllm-pg .c { display: inline-block; margin: 0 .9rem .1rem 0; padding: 0 .3rem; background: linear-gradient(90deg, color-mix(in srgb, var(--cool) 32%, transparent) var(--p), var(--tint) var(--p)); border-radius: 3px }
 .cllm-pg .c code, .cllm-pg .figs b { font: 12px var(--mono); background: none; color: inherit; padding: 0 } .cllm-pg .is { outline: 1.5px solid var(--ink) }
-.cllm-pg .figs { display: grid; grid-template-columns: repeat(auto-fit, minmax(13rem, 1fr)); gap: .3rem 1.2rem; padding: .4rem 0; font-size: 12.5px } .cllm-pg .figs span { color: var(--soft) } .cllm-pg .figs b { font-weight: 600; float: right }
-.cllm-pg .bar { clear: both; height: .4rem; border-radius: 3px; background: var(--tint); border: 1px solid var(--line); overflow: hidden } .cllm-pg .bar i { display: block; height: 100%; background: var(--cool) }
+.cllm-pg .figs { display: grid; grid-template-columns: repeat(auto-fit, minmax(10.5rem, 1fr)); gap: .3rem 1.2rem; padding: .5rem 0; font-size: 12.5px; line-height: 1.4 } .cllm-pg .figs span { color: var(--soft); display: block } .cllm-pg .figs b { font-weight: 600; font-size: 11.5px }
+.cllm-pg .bar { margin-top: .15rem; height: .4rem; border-radius: 3px; background: var(--tint); border: 1px solid var(--line); overflow: hidden } .cllm-pg .bar i { display: block; height: 100%; background: var(--cool) }
 </style>'''
 for _name in 'INK PAPER GREEN RED ORANGE BLUE'.split(): CSS = CSS.replace(_name, PALETTE[_name.lower()])
 
 def _frame(*parts) -> str: return f"<div class='cllm-pg'>{''.join(parts)}</div>"
 
-# %% ../../nbs/lab/35_playground.ipynb #8b50b599
+# %% ../../nbs/lab/35_playground.ipynb #1dc96c9e
 ENDS = dict(length='cut at the number of tokens asked for', stopped='stopped', refused='refused', **{'cut off': 'cut off: the connection broke'})
 
 def render_turn(t: Turn, alternatives=True) -> str:
@@ -172,10 +174,11 @@ def render_talk(s: State) -> str:
     turns = ''.join(render_turn(t, s.phase != 'streaming') for t in s.turns) or f"<div class='hint'>{hint}</div>"
     have = any(t.logprob is not None for u in s.turns for t in u.tokens)
     steps = ' '.join(f"<span class='h{i}'>{w}</span>" for i, w in enumerate((f'≥ {100*STEPS[0]:.0f} %', *(f'≥ {100*p:g} %' for p in STEPS[1:]), 'less')))
-    legend = f"How likely the model found each token: {steps}<br>Point at a token to see what else it might have said." if have else ''
-    return _frame(f"<div class='talk'><div class='scroll'><div>{turns}</div></div><div class='strip'>{legend}</div></div>")
+    legend = f"How likely the model found each token: {steps}<br>Point at a token to see what else it might have said."
+    strip = f"<div class='strip'>{legend}</div>" if have else ''
+    return _frame(f"<div class='talk{'' if have else ' bare'}'><div class='scroll'><div>{turns}</div></div>{strip}</div>")
 
-# %% ../../nbs/lab/35_playground.ipynb #5fba6095
+# %% ../../nbs/lab/35_playground.ipynb #a681bbf8
 LAYERS_UP = 'boot traps time mem pci net tcp cpu api http quants llm'.split()
 
 def layers_up(log) -> list: "The layers that have written to the serial line, in the order of the house."; return [l for l in LAYERS_UP if f'[{l}] ' in log]
@@ -187,13 +190,13 @@ def render_log(s: State) -> str:
 
 def render_status(s: State) -> str:
     "One line about the machine, and what went wrong."
-    bar = lambda n, of, words: f" <progress value='{n}' max='{of}' aria-label='{words}'></progress> <small>{words}</small>"
+    bar = lambda n, of, words: f" <progress {f'value={n} max={of}' if n else ''} aria-label='{words}'></progress> {words}"      # without a value: busy
     done, of = s.progress
-    words = dict(off='off', ready='ready', booting='building' if not s.log else 'booting', failed='stopped',
+    words = dict(off='off', ready='ready', booting='booting', failed='stopped',
                  streaming='reading the prompt' if done < of or not s.turns or not s.turns[-1].tokens else 'answering')[s.phase]
     more = esc(s.machine)
     if s.phase == 'ready': more += f' · booted in {s.boot_ms:.0f} ms · {esc(s.url)}'
-    if s.phase == 'booting': more += bar(len(layers_up(s.log)), len(LAYERS_UP), f'{len(layers_up(s.log))} of {len(LAYERS_UP)} layers')
+    if s.phase == 'booting': more += bar(len(layers_up(s.log)), len(LAYERS_UP), f'{len(layers_up(s.log))} of {len(LAYERS_UP)} layers' if s.log else 'building the kernel, starting QEMU')
     if s.phase == 'streaming' and done < of: more += bar(done, of, f'{done} of {of} tokens')
     err = f"<div class='error' role='alert'><b>{esc(s.error)}</b>{f'<pre>{esc(s.detail)}</pre>' if s.detail else ''}</div>" if s.error else ''
     return _frame(f"<div class='status'><i class='dot {s.phase}'></i>{words} <small>{more}</small></div>{err}")
@@ -328,7 +331,7 @@ def _watch(ref, vm):
     vm.proc.wait()
     if pg := ref(): pg._gone(vm)
 
-# %% ../../nbs/lab/35_playground.ipynb #6ea64d6f
+# %% ../../nbs/lab/35_playground.ipynb #898820c6
 class Playground:
     """A machine to boot and to talk to. `boot`, `halt`, `send`, `stop`, `clear` do what the buttons do, and return at once;
     `state` is what is shown; `wait` blocks until it is as wished; `vm` is the running Machine; `close` ends everything."""
@@ -346,18 +349,18 @@ class Playground:
         self.nic = pick(['e1000', 'virtio'], nic, 'NIC', '8rem')
         self.port = W.BoundedIntText(value=port, min=0, max=65535, description='port', layout=W.Layout(width='8.5rem'), style=dict(description_width='initial'), tooltip='0: any free one')
         self.mode = W.ToggleButtons(options=['chat', 'text'], value=mode, style=dict(button_width='4.5rem'), tooltips=['the machine answers', 'the machine continues the text'])
-        self.prompt = W.Textarea(placeholder='Ask something', rows=2, layout=W.Layout(width='100%'))
-        self.system = W.Text(placeholder='system message', layout=W.Layout(width='100%'))
+        self.prompt = W.Textarea(placeholder='Ask something', rows=2, layout=W.Layout(width='auto'))
+        self.system = W.Text(placeholder='system message', layout=W.Layout(width='auto'))
         F, I = W.BoundedFloatText, W.BoundedIntText
         self.fields = dict(temperature=num(F, .2, 0, 5, .1, 'temperature'), top_k=num(I, 40, 0, 100000, 1, 'top_k'), top_p=num(F, .95, 0, 1, .05, 'top_p'), min_p=num(F, .05, 0, 1, .05, 'min_p'),
                            repeat_penalty=num(F, 1, 0, 5, .05, 'repeat_pen.'), presence_penalty=num(F, 0, -2, 2, .1, 'presence_pen.'), frequency_penalty=num(F, 0, -2, 2, .1, 'frequency_pen.'),
                            seed=num(I, -1, -1, 2**32 - 1, 1, 'seed'), n_predict=num(I, 128, 1, 100000, 16, 'n_predict'), n_probs=num(I, 5, 0, 20, 1, 'n_probs'))
-        self.extra = W.Text(placeholder='other fields as JSON: {"stop": ["."]}', layout=W.Layout(width='24rem'))
+        self.extra = W.Text(placeholder='other fields as JSON: {"stop": ["."]}', layout=W.Layout(width='auto'))
         self.buttons = {n: W.Button(description=n.capitalize(), button_style=style, layout=W.Layout(width='6.5rem')) for n, style in dict(boot='primary', halt='', send='primary', stop='danger', clear='').items()}
         for n, b in self.buttons.items(): b.on_click(_weakly(getattr(self, n)))
-        self.frames = {f: W.HTML(layout=W.Layout(width='100%', margin='0')) for f in (render_status, render_log, render_talk, render_figures)}
+        self.frames = {f: W.HTML(layout=W.Layout(width='auto')) for f in (render_status, render_log, render_talk, render_figures)}
         row = lambda *x: W.HBox(x, layout=W.Layout(flex_flow='row wrap', align_items='center', width='100%'))
-        b, settings = self.buttons, W.Accordion([W.VBox([row(*self.fields.values()), self.system, self.extra])], titles=['Sampling'], layout=W.Layout(width='100%'))
+        b, settings = self.buttons, W.Accordion([W.VBox([row(*self.fields.values()), self.system, self.extra])], titles=['Sampling'], layout=W.Layout(width='auto'))
         s, l, t, f = self.frames.values()
         self.view = W.VBox([W.HTML(CSS), row(self.model, self.file, self.memory, self.smp, self.nic, self.port, b['boot'], b['halt']), s, l, t, self.prompt, row(self.mode, b['send'], b['stop'], b['clear']), settings, f],
                            layout=W.Layout(width='100%', max_width='62rem'))
