@@ -300,7 +300,7 @@ def cmd_run(a):
     for f in failed: print(f'{getattr(a, "name", "cllm run")}: {f}', file=sys.stderr)
     return 1 if failed else 0
 
-# %% ../nbs/tools/07_cli.ipynb #5debbaf3
+# %% ../nbs/tools/07_cli.ipynb #a95af96d
 class ChatRefused(RuntimeError): "The server answered a chat with an error; `kind` is its type."
 
 def _chat_pieces(url, body):
@@ -384,7 +384,7 @@ def cmd_soak(a):
 def cmd_parity(a):
     "Compare our answers to 200 and more requests with those of a llama-server with the same GGUF (--against URL), or with its recorded ones."
     from cllm.parity import RECORD, parity_machine
-    p = parity_machine(gguf_file(a.model) if a.model else default_model(), against=a.against and a.against.rstrip('/'), keep=a.save and (RECORD if a.save == '-' else a.save), url=a.url and a.url.rstrip('/'), memory=a.memory)
+    p = parity_machine(against=a.against and a.against.rstrip('/'), keep=a.save and (RECORD if a.save == '-' else a.save), url=a.url and a.url.rstrip('/'))
     print(p)
     if a.against and a.save: print(f'recorded in {RECORD if a.save == "-" else a.save}')
     return 1 if p.differ else 0
@@ -403,7 +403,7 @@ def cmd_iso(a):
     print(f'{p}: {p.stat().st_size:,} bytes. Boot it: qemu-system-i386 -cdrom {p} -serial stdio -m 64M -netdev user,id=n0,hostfwd=tcp:127.0.0.1:8080-:80 -device e1000,netdev=n0')
     return 0
 
-# %% ../nbs/tools/07_cli.ipynb #44c4fc8e
+# %% ../nbs/tools/07_cli.ipynb #b6af2ae5
 def main(argv=None):
     "The `cllm` console script."
     p = argparse.ArgumentParser(prog='cllm', description='cllm: a textbook whose source code is a working machine')
@@ -428,7 +428,7 @@ def main(argv=None):
     s = cmd('bench', cmd_bench); s.add_argument('--model', '-m'); s.add_argument('--repeats', type=int, default=3)
     s = cmd('soak', cmd_soak); s.add_argument('--minutes', type=float, default=10); s.add_argument('--threads', type=int, default=6, help='clients at once'); s.add_argument('--seed', type=int, default=0)
     s.add_argument('--url', help='soak this running server'); s.add_argument('--model', '-m'); s.add_argument('--memory', default='64M'); s.add_argument('--nic', default='virtio')
-    s = cmd('parity', cmd_parity); s.add_argument('--against', metavar='URL', help='a llama-server with the same GGUF'); s.add_argument('--url', help='ours, if it runs already'); s.add_argument('--model', '-m'); s.add_argument('--memory', default='64M')
+    s = cmd('parity', cmd_parity); s.add_argument('--against', metavar='URL', help='a llama-server with the same GGUF'); s.add_argument('--url', help='ours, if it runs already')
     s.add_argument('--save', nargs='?', const='-', metavar='FILE', help="keep the peer's answers for later runs (default: nbs/api/peer_answers.json)")
     a = p.parse_args(argv)
     try: return a.f(a)
