@@ -6,7 +6,7 @@
 __all__ = ['CHECKS', 'NotebookFailed', 'missing_packages', 'run_nb', 'check_tangle', 'check_layers', 'check_notebooks',
            'check_readme', 'check_columns', 'check_python', 'check_build', 'cmd_test', 'cmd_nb', 'cmd_tangle',
            'cmd_build', 'readme_text', 'cmd_lab', 'cmd_readme', 'default_model', 'gguf_file', 'cmd_run', 'ChatRefused',
-           'cmd_chat', 'make_iso', 'cmd_bench', 'cmd_soak', 'cmd_parity', 'cmd_train', 'cmd_iso', 'main']
+           'cmd_chat', 'make_iso', 'cmd_bench', 'cmd_soak', 'cmd_parity', 'cmd_train', 'cmd_docs', 'cmd_iso', 'main']
 
 # %% ../nbs/tools/07_cli.ipynb #5889e762
 import argparse, ctypes, importlib.util, json, os, re, shlex, shutil, signal, subprocess, sys, tempfile, threading, time
@@ -300,7 +300,7 @@ def cmd_run(a):
     for f in failed: print(f'{getattr(a, "name", "cllm run")}: {f}', file=sys.stderr)
     return 1 if failed else 0
 
-# %% ../nbs/tools/07_cli.ipynb #a95af96d
+# %% ../nbs/tools/07_cli.ipynb #6e29a0a3
 class ChatRefused(RuntimeError): "The server answered a chat with an error; `kind` is its type."
 
 def _chat_pieces(url, body):
@@ -396,6 +396,18 @@ def cmd_train(a):
     train_all(a.work)
     return 0
 
+def cmd_docs(a):
+    "Make the book as a static site (chapter notebooks, sources, index of names; see nbs/tools/12_site.ipynb), and serve it with --serve PORT."
+    from cllm.lab import serve
+    from cllm.site import site
+    out = site(a.out or root()/'_site', url=a.url, kernel=not a.no_kernel)
+    if a.serve is not None:
+        with serve(out, a.serve) as url:
+            print(f'{url}/ (Ctrl-C ends it)', flush=True)
+            try: threading.Event().wait()
+            except KeyboardInterrupt: print()
+    return 0
+
 def cmd_iso(a):
     "Make build/cllm.iso, bootable through GRUB, with the model on it."
     p = make_iso(build().path, a.output or root()/'build'/'cllm.iso', gguf_file(a.model) if a.model else default_model())
@@ -403,7 +415,7 @@ def cmd_iso(a):
     print(f'{p}: {p.stat().st_size:,} bytes. Boot it: qemu-system-i386 -cdrom {p} -serial stdio -m 64M -netdev user,id=n0,hostfwd=tcp:127.0.0.1:8080-:80 -device e1000,netdev=n0')
     return 0
 
-# %% ../nbs/tools/07_cli.ipynb #b6af2ae5
+# %% ../nbs/tools/07_cli.ipynb #5833c4fe
 def main(argv=None):
     "The `cllm` console script."
     p = argparse.ArgumentParser(prog='cllm', description='cllm: a textbook whose source code is a working machine')
@@ -423,6 +435,8 @@ def main(argv=None):
     s = cmd('chat', cmd_chat); s.add_argument('--url'); s.add_argument('--model', '-m'); s.add_argument('--memory', default='64M'); s.add_argument('--temp', type=float, default=0.2, help='temperature (default 0.2; the API alone would take 0.8, too high for a small model)'); s.add_argument('-n', '--n-predict', type=int, default=256)
     s = cmd('iso', cmd_iso); s.add_argument('--model', '-m'); s.add_argument('-o', '--output')
     cmd('readme', cmd_readme)
+    s = cmd('docs', cmd_docs); s.add_argument('--out', help='folder of the site (default: _site)'); s.add_argument('--serve', type=int, metavar='PORT', help='then serve it on 127.0.0.1')
+    s.add_argument('--url', default='', help='address at which the site will be served, so that its page for missing pages works below a folder'); s.add_argument('--no-kernel', action='store_true', help='leave the kernel in a tab out')
     s = cmd('lab', cmd_lab); s.prefix_chars = '+'; s.add_argument('arguments', nargs='*')                                # its options are JupyterLab's
     s = cmd('train', cmd_train); s.add_argument('--work', default='build/train', help='folder of checkpoints: a second call goes on from them')
     s = cmd('bench', cmd_bench); s.add_argument('--model', '-m'); s.add_argument('--repeats', type=int, default=3)
