@@ -117,8 +117,8 @@ def squarify(sizes, x, y, w, h) -> list:
         at += n
     return out
 
-# %% ../../nbs/lab/38_model_view.ipynb #90634f7c
-KINDS = {'embedding': ('violet', r'token_embd|output\.weight|position_embd|token_types'), 'attention': ('blue', r'attn_(?!norm)'), 'feed-forward': ('orange', r'ffn_(?!norm)'), 'norm': ('green', r'norm'), 'other': ('grey', r'')}
+# %% ../../nbs/lab/38_model_view.ipynb #7626dedd
+KINDS = {'embedding': ('violet', r'^(token_embd|output\.|position_embd|token_types)'), 'attention': ('blue', r'attn_(?!norm)'), 'feed-forward': ('orange', r'ffn_(?!norm)'), 'norm': ('green', r'norm'), 'other': ('grey', r'')}
 TYPE_COLOUR = {'F32': 'red', 'F16': 'orange', 'BF16': 'orange', 'Q8_0': 'blue', 'Q4_0': 'green'}
 
 def kind_of(name) -> str: "What a tensor is for, by its name."; return next(k for k, (_, rx) in KINDS.items() if re.search(rx, name))
@@ -140,7 +140,7 @@ _STYLE = '''<style>
 .cm .map .q:hover{background:color-mix(in srgb,var(--k) 50%,transparent)}.cm .map .on{outline:3px solid currentColor;outline-offset:-3px;font-weight:600}
 .cm .map .p{padding:0}.cm .map .z{border:1px solid var(--line);padding:0 3px;font-size:11px;line-height:15px;font-weight:600}
 .cm .key{display:flex;flex-wrap:wrap;gap:2px 1.2em;margin:0 0 6px;font-size:12px}.cm .key b{display:inline-block;width:1em;height:1em;vertical-align:-2px;margin-right:.4em;background:color-mix(in srgb,var(--k) 30%,transparent);border:1px solid color-mix(in srgb,var(--k) 75%,currentColor)}
-.cm details{margin:4px 0;padding:0;border:0;background:none;box-shadow:none;font:inherit;color:inherit}.cm summary{cursor:pointer;background:none;font:inherit;color:inherit;padding-left:0;padding-right:0}
+.cm details{margin:4px 0;padding:0;border:0;background:none;box-shadow:none;font:inherit;color:inherit}.cm summary{cursor:pointer;background:none;font:inherit;color:inherit}
 .cm .roll{overflow:auto;max-height:24em}
 .cm .b{display:grid;grid-template-columns:repeat(16,minmax(3.5em,1fr));gap:2px;margin:4px 0;overflow-x:auto;padding-bottom:2px}
 .cm .b>div{border:1px solid var(--line);padding:1px 2px;text-align:center;background:color-mix(in srgb,var(--k) var(--a),transparent);font:11px/1.4 ui-monospace,"DejaVu Sans Mono",monospace;white-space:nowrap}
@@ -175,7 +175,7 @@ def map_html(model, by='kind', selected=None, W=900, H=340, top=16) -> str:
     key = ''.join(f'<span style="{_k(c)}"><b></b>{escape(k)} {n/total:.1%}</span>' for k, (c, n) in sorted(share.items(), key=lambda s: -s[1][1]))
     rows = '\n'.join(escape(f'{t.name:32} {" × ".join(map(str, t.shape)):>16}  {t.type:6} {t.n_bytes:>14,}') for t in model.tensors[:600]) + (f'\n… and {len(model.tensors) - 600} more' if len(model.tensors) > 600 else '')
     what = ' '.join(str(model.meta.get(k, '')) for k in ('general.name', 'general.architecture'))
-    small = f' {hidden} of them are too small to be seen.' if hidden else ''
+    small = f' {hidden} {"is" if hidden == 1 else "are"} too small to be seen.' if hidden else ''
     return (f'<p class=h>{escape(model.name)}: {escape(what)}</p><p class=s>{len(model.tensors)} tensors, {_size(total)}; before them {_size(model.data_at)} of names and vocabulary.{small}</p>'
             f'<div class=map role=img aria-label="treemap of {len(model.tensors)} tensors">{"".join(out)}</div><div class=key>{key}</div>'
             f'<details><summary>every tensor: shape, type, bytes</summary><div class=roll><pre class=c>{rows}</pre></div></details>')
@@ -202,12 +202,16 @@ def decode(raw, kind) -> tuple:
     q = [b - 256*(b > 127) for b in raw[2:]] if kind == 'Q8_0' else [(b & 15) - 8 for b in raw[2:]] + [(b >> 4) - 8 for b in raw[2:]]
     with np.errstate(invalid='ignore', over='ignore'): return d, q, d*np.array(q, np.float32)
 
-# %% ../../nbs/lab/38_model_view.ipynb #febcd90d
+# %% ../../nbs/lab/38_model_view.ipynb #138b6b35
 def _cell(lines, q, top) -> str:
+    "A cell of the block: its lines, on a colour that deepens with the weight `q`."
     a = 0 if not top or q != q else round(min(abs(q)/top, 1)*45)
     return f'<div style="{_k("blue" if q >= 0 else "orange")};--a:{a}%">' + ''.join(lines) + '</div>'
 
-def _float(v) -> str: return f'{v:.4g}'
+def _float(v, top) -> str:
+    "Three digits of the block's largest, in at most seven characters."
+    if not 1e-4 <= top < 1e4: return f'{v:.0e}'
+    return f'{v:.{max(0, 2 - int(np.floor(np.log10(top))))}f}'.replace('0.', '.', 1) if abs(v) < 1 else f'{v:.{max(0, 2 - int(np.floor(np.log10(top))))}f}'
 
 def _half_words(b) -> str:
     s, e, f, x = half(b)
@@ -236,21 +240,21 @@ def block_html(model, t, i=0) -> str:
     title += f', block {i:,} of {n_blocks(t):,}</p><p class=s>{where}; bytes {at:,} to {at + len(raw) - 1:,} of the file; {len(raw)*8/len(w):g} bits a weight</p>'
     if t.type == 'Q8_0':
         says = f'<p class=s>Scale d: {_half_words(raw[:2])}<br>Weight i = d × q[i]. For i = {one}: {float(d):.6g} × {q[one]} = <b>{w[one]:.6g}</b></p>'
-        cells = [_cell([f'<b>{raw[2 + j]:02x}</b>', f'<u>{q[j]:+d}</u>', f'<span>{_float(w[j])}</span>'], float(w[j]), top) for j in range(32)]
+        cells = [_cell([f'<b>{raw[2 + j]:02x}</b>', f'<u>{q[j]:+d}</u>', f'<span>{_float(w[j], top)}</span>'], float(w[j]), top) for j in range(32)]
         key = 'byte, the number q[i] it is, the weight'
     elif t.type == 'Q4_0':
         half_, nib = ('high', raw[2 + one - 16] >> 4) if one > 15 else ('low', raw[2 + one] & 15)
         says = f'<p class=s>Scale d: {_half_words(raw[:2])}<br>Weight i = d × (low half of byte i − 8), weight i + 16 = d × (high half of byte i − 8). For i = {one}: {float(d):.6g} × ({nib} − 8) = <b>{w[one]:.6g}</b>, the {half_} half of byte {one % 16}</p>'
-        cells = [_cell([f'<b>{raw[2 + j]:02x}</b>', f'<u>{raw[2 + j] & 15} − 8</u>', f'<span>{_float(w[j])}</span>', f'<u>{raw[2 + j] >> 4} − 8</u>', f'<span>{_float(w[j + 16])}</span>'], float(w[j]) if abs(w[j]) > abs(w[j + 16]) else float(w[j + 16]), top) for j in range(16)]
+        cells = [_cell([f'<b>{raw[2 + j]:02x}</b>', f'<u>{raw[2 + j] & 15} − 8</u>', f'<span>{_float(w[j], top)}</span>', f'<u>{raw[2 + j] >> 4} − 8</u>', f'<span>{_float(w[j + 16], top)}</span>'], float(w[j]) if abs(w[j]) > abs(w[j + 16]) else float(w[j + 16]), top) for j in range(16)]
         key = 'byte i; its low half and weight i; its high half and weight i + 16'
     else:
         n = size//per
         says = (f'<p class=s>No scale: each weight stands for itself. Weight {one}: {_half_words(raw[one*2:one*2 + 2])}</p>' if n == 2 else f'<p class=s>No scale: each weight is four bytes of single precision (8 bits of exponent, 23 of fraction). Weight {one}: <code>{raw[one*4:one*4 + 4].hex(" ")}</code> = <b>{w[one]:.9g}</b></p>')
-        cells = [_cell([f'<b>{raw[j*n:j*n + 2].hex(" ")}</b>'] + ([f'<b>{raw[j*n + 2:j*n + 4].hex(" ")}</b>'] if n == 4 else []) + [f'<span>{_float(w[j])}</span>'], float(w[j]), top) for j in range(len(w))]
+        cells = [_cell([f'<b>{raw[j*n:j*n + 2].hex(" ")}</b>'] + ([f'<b>{raw[j*n + 2:j*n + 4].hex(" ")}</b>'] if n == 4 else []) + [f'<span>{_float(w[j], top)}</span>'], float(w[j]), top) for j in range(len(w))]
         key = 'bytes, the weight'
     return f'{title}{says}{_bars([float(v) for v in w])}<div class=b>{"".join(cells)}</div><p class=s>In each cell: {key}. Blue is positive, orange negative; the deeper, the larger.</p>'
 
-# %% ../../nbs/lab/38_model_view.ipynb #bc61352b
+# %% ../../nbs/lab/38_model_view.ipynb #21d530df
 @dataclass(frozen=True)
 class Slot:
     "One slot at one moment: cells used, cells there are, how many of the used came from generated tokens, and whether it works."
@@ -295,7 +299,7 @@ def cache_html(looks, per_cell=0, cap=240) -> str:
     for n, s in enumerate(now.slots[:6]):
         pts = [(f'{(l.t - looks[0].t)/span*600:.1f}', f'{100 - x.used/most*94:.1f}') for l in looks for x in l.slots if x.id == s.id]
         lines += f'<path d="M{" L".join(" ".join(p) for p in pts)}" fill="none" stroke="{PALETTE[names[n]]}" stroke-width="2.5" vector-effect="non-scaling-stroke"/>'
-    over = (f'<svg viewBox="0 0 600 100" preserveAspectRatio="none" role="img" aria-label="cells in use over {span:.1f} seconds">{lines}</svg><p class=s>{len(looks)} looks in {span:.1f} s; the left edge is the first, the upper one {most:,} cells. '
+    over = (f'<svg viewBox="0 0 600 100" preserveAspectRatio="none" role="img" aria-label="cells in use over {span:.1f} seconds">{lines}</svg><p class=s>{len(looks)} looks in {span:.1f} s; the highest point is {most:,} cells. '
             + ' '.join(f'<b style="color:color-mix(in srgb,{PALETTE[names[n]]} 62%,currentColor)">slot {s.id}</b>' for n, s in enumerate(now.slots[:6])) + '</p>') if len(looks) > 1 else ''
     return f'<p class=h>The KV cache</p><p class=s>Blue cells came from prompts, orange ones from generated tokens; ● is at work. What an idle slot keeps, the next prompt can use again.</p>{body}{over}'
 

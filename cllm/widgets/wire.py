@@ -53,7 +53,7 @@ def write_pcap(frames) -> bytes:
     for t, f in frames: us = round(t*1e6); out += struct.pack('<4I', us//10**6, us % 10**6, len(f), len(f)) + f
     return out
 
-# %% ../../nbs/lab/37_wire.ipynb #1172c0e1
+# %% ../../nbs/lab/37_wire.ipynb #b7e374ea
 class Malformed(Exception): "A layer that says more bytes than there are."
 
 @dataclass
@@ -88,6 +88,8 @@ def _hex2(v): return _hex(v, 2)
 def _mac(b): return ':'.join(f'{x:02x}' for x in b)
 def _ip(b): return '.'.join(map(str, b))
 def _text(b, cap=80): return re.sub(r'[^ -~]', '·', bytes(b[:cap]).decode('latin-1')) + ('…' if len(b) > cap else '')
+
+def _name(b): return _text(b.rstrip(b'\0')) or 'empty'
 
 def _checked(f, at, b, what):
     "Note on field `at` of reader `f` if the sum over `b` is right."
@@ -134,7 +136,7 @@ def _ipv4(f, k):
     k['say'] = f'IPv4 protocol {proto}' + (', a fragment' if frag & 0x3fff else '')
     return _payload if frag & 0x1fff else {1: _icmp, 6: _tcp, 17: _udp}.get(proto, _payload)
 
-# %% ../../nbs/lab/37_wire.ipynb #62059b20
+# %% ../../nbs/lab/37_wire.ipynb #f8febdf5
 FLAGS = ('FIN', 'SYN', 'RST', 'PSH', 'ACK', 'URG', 'ECE', 'CWR')
 def _flags(v): return ' '.join(n for i, n in enumerate(FLAGS) if v >> i & 1) or 'none'
 
@@ -188,7 +190,7 @@ def _dhcp(f, k):
     f.layer.name, k['proto'], k['say'] = 'DHCP', 'DHCP', 'DHCP'
     for n, name, show in ((1, 'operation', str), (1, 'hardware type', str), (1, 'hardware size', str), (1, 'hops', str), (4, 'transaction', lambda v: _hex(v, 4)), (2, 'seconds', str), (2, 'flags', _hex2)): f.take(n, name, show)
     yours = [f.take(4, name, _ip, raw=True) for name in ("client's address", 'your address', 'next server', 'relay')][1]
-    f.take(16, 'client hardware', lambda b: _mac(b[:6]), raw=True); f.take(64, 'server name', _text, raw=True); f.take(128, 'boot file', _text, raw=True)
+    f.take(16, 'client hardware', lambda b: _mac(b[:6]), raw=True); f.take(64, 'server name', _name, raw=True); f.take(128, 'boot file', _name, raw=True)
     if f.take(4, 'cookie', lambda v: _hex(v, 4)) != 0x63825363: raise Malformed('the magic cookie is not 63 82 53 63')
     while f.at < f.end:
         o = f.take(1, 'option', lambda v: f'{v}: {OPTION.get(v, "?")}')
@@ -200,7 +202,7 @@ def _dhcp(f, k):
     return _payload
 
 def _payload(f, k):
-    f.layer.name = 'payload' if k['proto'] in ('TCP', 'UDP', 'ICMP') else 'data'
+    f.layer.name = 'payload' if k['proto'] in ('TCP', 'UDP', 'ICMP') else 'filling' if k['proto'] == 'DHCP' else 'data'
     if f.at < f.end: f.take(f.end - f.at, 'bytes', _text, raw=True)
 
 # %% ../../nbs/lab/37_wire.ipynb #58eb744e
@@ -318,7 +320,7 @@ class Recording:
         ps = self.packets if view == 'all' else [p for p in self.packets if p.conn is None] if view == 'other' else self.conns[view].packets
         return [p for p in ps if p.data or p.conn is None] if payload else ps
 
-# %% ../../nbs/lab/37_wire.ipynb #367af2ce
+# %% ../../nbs/lab/37_wire.ipynb #f49dde22
 def _events(data) -> list:
     "The texts of the server-sent events in `data`: each `data:` line's \"content\", or the line itself where there is none."
     out = []
@@ -338,9 +340,9 @@ def label(p) -> str:
     if not p.data: return ' '.join(flags)
     if m := re.match(rb'([A-Z]{3,7} \S+) HTTP/1\.[01]\r\n', p.data): what = _text(m[1], 60)
     elif m := re.match(rb'HTTP/1\.[01] (\d{3} [^\r\n]*)', p.data): what = _text(m[1], 40)
-    else: what = ''
+    else: what = 'the last chunk' if p.data == b'0\r\n\r\n' else ''
     if ev := _events(p.data): what = ' · '.join(filter(None, [what, ' '.join('“' + re.sub(r'\s', ' ', s)[:40] + '”' for s in ev[:3]) + (f' and {len(ev) - 3} more' if len(ev) > 3 else '')]))
-    return ' '.join(flags + [what or f'{len(p.data):,} bytes: {_text(p.data, 24)}'])
+    return ' '.join(flags + [what or f'{len(p.data):,} byte{"s" if len(p.data) > 1 else ""}: {_text(p.data, 24)}'])
 
 def kind(p) -> str:
     "To which run of alike packets does this one belong? '' for one that always stands alone."
@@ -433,7 +435,7 @@ def _dump(frame, f, cap=160) -> str:
     if f.n > cap: lines.append(f'       … {f.n - cap:,} bytes more')
     return '<pre>' + '\n'.join(lines) + '</pre>'
 
-# %% ../../nbs/lab/37_wire.ipynb #bb3ada1d
+# %% ../../nbs/lab/37_wire.ipynb #fa0f7c5c
 def _numbers(p) -> str:
     "Relative numbers of a segment, or the addresses of another packet."
     k = p.facts
@@ -495,12 +497,12 @@ def wire_html(rec, view='last', payload=False, selected='request') -> str:
         body += [_gap(int(max(first.t - last, 0))), _folded(row, t0) if isinstance(row, list) else _row(row, t0, selected)]
         last = end.t
     conns, marks = {p.conn for p in ps} - {None}, [m for p in ps for m in p.marks]
-    ends = 'others ↔ the kernel'
-    if len(conns) == 1: c = rec.conns[conns.pop()]; ends = f'{c.client[0]}:{c.client[1]} ↔ {c.server[0]}:{c.server[1]}'
+    ends, left = 'the network ↔ the kernel', 'network'
+    if len(conns) == 1: c = rec.conns[conns.pop()]; ends, left = f'{c.client[0]}:{c.client[1]} ↔ {c.server[0]}:{c.server[1]}', 'client'
     count = ', '.join(f'{marks.count(m)} × {m}' for m in dict.fromkeys(marks)) or 'nothing unusual'
     n_bytes = [sum(len(p.data) for p in ps if p.up == u) for u in (True, False)]
     return (f'{_STYLE}<div class=cw><p class=h>{escape(ends)}</p><p class=s>{len(ps):,} packets in {_ms(ps[-1].t - t0)} ms; payload → {n_bytes[0]:,} and ← {n_bytes[1]:,} bytes; {escape(count)}. A click on a rung opens its bytes.</p>'
-            f'{_strip(ps, t0, selected)}<div class="g" style="font-weight:600;margin-top:4px"><span class=t>ms</span><span style="display:flex;justify-content:space-between"><span>{"client" if len(conns) < 2 else "network"}</span><span>kernel</span></span><span class=n></span></div>{"".join(body)}</div>')
+            f'{_strip(ps, t0, selected)}<div class="g" style="font-weight:600;margin-top:4px"><span class=t>ms</span><span style="display:flex;justify-content:space-between"><span>{left}</span><span>kernel</span></span><span class=n></span></div>{"".join(body)}</div>')
 
 # %% ../../nbs/lab/37_wire.ipynb #efa2bf89
 class _Shown(str):
