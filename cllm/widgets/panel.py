@@ -11,7 +11,7 @@ __all__ = ['GENERAL', 'CONTROL', 'FLAGS', 'STACK_MAX', 'STEP_S', 'SERIAL_MAX', '
            'render_stack', 'render_memory', 'render_panel', 'obituary', 'describe', 'MachinePanel', 'machine_panel',
            'View']
 
-# %% ../../nbs/lab/36_panel.ipynb #8ed8c1af
+# %% ../../nbs/lab/36_panel.ipynb #f0cc0881
 import base64, io, queue, re, shutil, socket, subprocess, threading, time
 from concurrent.futures import Future, TimeoutError as Late      # one class with the built-in TimeoutError from Python 3.11 on
 from dataclasses import dataclass, field, replace
@@ -20,6 +20,7 @@ from functools import lru_cache
 from html import escape
 from pathlib import Path
 
+from ..build import build
 from ..machine import BootError, Machine
 from ..tangle import need, root
 
@@ -254,21 +255,28 @@ def console_text(serial) -> str:
         out.append(''.join(cells))
     return '\n'.join(out)
 
-# %% ../../nbs/lab/36_panel.ipynb #bed16317
+# %% ../../nbs/lab/36_panel.ipynb #466d7d36
 STYLE = '''<style>
-.cllm-mp{--o:color-mix(in srgb,#c8691c 78%,currentColor);--g:color-mix(in srgb,#3b7d4f 78%,currentColor);--r:color-mix(in srgb,#b03a3a 78%,currentColor);--b:color-mix(in srgb,#2f6f9f 78%,currentColor);
+.cllm-mp{--o:color-mix(in srgb,#c8691c 78%,currentColor);--g:color-mix(in srgb,#3b7d4f 78%,currentColor);
+ --r:color-mix(in srgb,#b03a3a 78%,currentColor);--b:color-mix(in srgb,#2f6f9f 78%,currentColor);
  --line:color-mix(in srgb,currentColor 22%,transparent);--soft:color-mix(in srgb,currentColor 5%,transparent);--faint:color-mix(in srgb,currentColor 68%,transparent);
  color:var(--jp-content-font-color1,var(--md-default-fg-color,inherit));font:13px/1.45 var(--jp-ui-font-family,system-ui,sans-serif);text-align:left;min-width:0}
 .cllm-mp *{box-sizing:border-box}
 .cllm-mp .cols{display:flex;flex-wrap:wrap;gap:10px 16px;align-items:flex-start}.cllm-mp .cols>*{flex:1 1 440px;min-width:0;max-width:100%}
 .cllm-mp h4{font-size:12px;font-weight:600;margin:8px 0 3px;padding:0;color:var(--faint);letter-spacing:.02em}.cllm-mp h4 code{font-weight:400}
-.cllm-mp code,.cllm-mp pre,.cllm-mp td{font-family:var(--jp-code-font-family,ui-monospace,"DejaVu Sans Mono",monospace);font-size:12px;background:none;color:inherit;padding:0;line-height:1.4}
-.cllm-mp pre{margin:0;white-space:pre-wrap;overflow-wrap:anywhere}.cllm-mp .frame{border:1px solid var(--line);border-radius:3px;background:var(--soft);padding:6px 8px;overflow:auto}
-.cllm-mp .log{max-height:230px;display:flex;flex-direction:column-reverse}.cllm-mp .scr{display:block;width:720px;max-width:100%;height:auto;border-radius:3px;margin:0;image-rendering:auto}
-.cllm-mp table{border-collapse:collapse;margin:0;border:0;display:table;width:auto;min-width:0;font-size:12px}.cllm-mp tr,.cllm-mp tr:hover{background:none;border:0}
-.cllm-mp td{padding:0 10px 0 0;border:0;text-align:left;white-space:pre;vertical-align:baseline;min-width:0}.cllm-mp td.w{white-space:normal;overflow-wrap:anywhere}
-.cllm-mp .dim{color:var(--faint)}.cllm-mp .hot{color:var(--o);font-weight:700}.cllm-mp tr.here td,.cllm-mp tr.here:hover td{background:color-mix(in srgb,#c8691c 18%,transparent);font-weight:700}
-.cllm-mp tr.src td{color:var(--b);padding-top:4px}.cllm-mp .dot{display:inline-block;width:.7em;height:.7em;border-radius:50%;background:var(--faint);margin-right:.45em}
+.cllm-mp code,.cllm-mp pre,.cllm-mp td{font-family:var(--jp-code-font-family,ui-monospace,"DejaVu Sans Mono",monospace);font-size:12px;line-height:1.4}
+.cllm-mp code,.cllm-mp pre{background:none;color:inherit;padding:0}
+.cllm-mp pre{margin:0;white-space:pre-wrap;overflow-wrap:anywhere;overflow:visible;flex:none}
+.cllm-mp .frame{border:1px solid var(--line);border-radius:3px;background:var(--soft);padding:6px 8px;overflow:auto}
+.cllm-mp .log{max-height:230px;display:flex;flex-direction:column-reverse}
+.cllm-mp .scr{display:block;width:720px;max-width:100%;height:auto;border-radius:3px;margin:0;image-rendering:auto}
+.cllm-mp table{border-collapse:collapse;margin:0;border:0;display:table;width:auto;min-width:0;font-size:12px}
+.cllm-mp tr,.cllm-mp tr:hover{background:none;border:0}
+.cllm-mp td{padding:0 10px 0 0;border:0;text-align:left;white-space:pre;vertical-align:baseline;min-width:0}
+.cllm-mp .dim{color:var(--faint)}.cllm-mp .hot{color:var(--o);font-weight:700}
+.cllm-mp tr.here td,.cllm-mp tr.here:hover td{background:color-mix(in srgb,#c8691c 18%,transparent);font-weight:700}
+.cllm-mp tr.src td{color:var(--b);padding-top:4px}
+.cllm-mp .dot{display:inline-block;width:.7em;height:.7em;border-radius:50%;background:var(--faint);margin-right:.45em}
 .cllm-mp .running{background:var(--g)}.cllm-mp .paused{background:var(--o)}.cllm-mp .dead{background:var(--r)}.cllm-mp .trouble{border-color:var(--r);margin-top:6px}
 </style>'''
 
@@ -305,7 +313,7 @@ def render_registers(s) -> str:
     rows = [f'<tr>{cell(n)}{cell(right[i]) if i < len(right) else "<td></td><td></td><td></td>"}</tr>' for i, n in enumerate(left)]
     return _part('Registers', _rows(rows), f'processor {s.cpu} of {s.cpus}' if s.cpus > 1 else '')
 
-# %% ../../nbs/lab/36_panel.ipynb #e50be1c7
+# %% ../../nbs/lab/36_panel.ipynb #946a8bf2
 AROUND = 7               # instructions before and behind EIP
 
 @lru_cache(maxsize=64)
@@ -323,6 +331,7 @@ def _cut(text, n=52) -> str: return text if len(text) <= n else text[:n - 1] + '
 def render_code(s) -> str:
     "The machine code round EIP, under the C that it was made from."
     eip = s.registers.get('EIP')
+    if s.phase not in ('running', 'paused'): return ''
     if not s.code:
         return _part('Code', f'<span class="dim">{"pause the machine to see where it is" if s.phase == "running" else "nothing that this ELF knows"}</span>')
     at = next((k for k, i in enumerate(s.code) if i.addr == eip), 0)
@@ -354,7 +363,7 @@ def render_panel(s) -> str:
     return (f'{STYLE}<div class="cllm-mp">{render_status(s)}<div class="cols"><div>{render_screen(s)}{render_serial(s, 40)}</div>'
             f'<div>{render_registers(s)}{render_code(s)}{render_stack(s)}</div></div>{render_memory(s)}</div>')
 
-# %% ../../nbs/lab/36_panel.ipynb #f4195b48
+# %% ../../nbs/lab/36_panel.ipynb #7f5c31dc
 LOOK_S = 0.5             # seconds between two looks
 ANSWER_S = 90            # how long a method waits for its job
 SILENT = 'QEMU does not answer'
@@ -362,7 +371,7 @@ SILENT = 'QEMU does not answer'
 class _Worker:
     "A thread that does jobs one after the other, and `idle` whenever none has come for a while."
     def __init__(self, idle, failed):
-        self.jobs, self.idle, self.failed, self.every = queue.SimpleQueue(), idle, failed, None
+        self.jobs, self.idle, self.failed, self.every, self.ended = queue.SimpleQueue(), idle, failed, None, False
         threading.Thread(target=self._run, name='machine panel', daemon=True).start()
 
     def _run(self):
@@ -374,8 +383,14 @@ class _Worker:
             except Exception as e: self.failed(e)
             if done: done.set_result(None)
 
-    def do(self, job): "Queue a job; a Future."; done = Future(); self.jobs.put((job, done)); return done
-    def end(self): self.jobs.put((None, None))
+    def do(self, job):
+        "Queue a job; a Future. After the end nothing is done any more."
+        done = Future()
+        if self.ended: done.set_result(None)
+        else: self.jobs.put((job, done))
+        return done
+
+    def end(self): self.ended = True; self.jobs.put((None, None))
 
 def obituary(vm) -> str:
     "How a machine died, and its last words."
@@ -390,12 +405,13 @@ def describe(vm) -> str:
     arg = lambda name: vm.args[vm.args.index(name) + 1] if name in vm.args else '?'
     return f'{vm.elf.path.name}, {arg("-m")} of memory, {arg("-smp")} processor{"s" if arg("-smp") != "1" else ""}, {arg("-accel")}' + (f', {vm.url}' if vm.port else '')
 
-# %% ../../nbs/lab/36_panel.ipynb #ad9a5d25
+# %% ../../nbs/lab/36_panel.ipynb #d424a705
 class MachinePanel:
     """A machine with its lid off. Shown by a notebook, it is live; its first frame stays in the saved notebook.
 
     vm: a running Machine to look into; it stays its owner's. None: boot one with `boot_options` (those of Machine, and by default the built-in model, a screen and virtio-net);
-    that one ends with `close()`, with the notebook's kernel, or by the button. Methods press buttons and return the new `state`; they raise nothing for what the machine does."""
+    that one ends with `close()`, when its cell is run again, with the notebook's kernel, or by the button.
+    Methods press buttons and return the new `state`; they raise nothing for what the machine does."""
     def __init__(self, vm=None, **boot_options):
         self.options, self.vm, self.mine, self.state = dict(dict(vga=True, nic='virtio', wait='ready'), **boot_options), vm, False, PanelState()
         self._pixels, self._view, self._want = b'', None, None
@@ -404,7 +420,13 @@ class MachinePanel:
         else: self._do(self._look)
 
     # -- buttons ---------------------------------------------------------------------------------
-    def boot(self): "Boot, or boot again, with the options of the beginning."; return self._do(self._boot)
+    def boot(self):
+        "Build, where no ELF was given, and boot, or boot again, with the options of the beginning."
+        try:
+            if self.options.get('elf') is None: build()                        # here, in the caller's thread: from scratch it takes a minute
+        except Exception as e: self._set(phase='off', message=str(e)); return self.state
+        return self._do(self._boot)
+
     def pause(self): "Stop all processors."; return self._do(self._pause)
     def resume(self): "Let them run."; return self._do(self._resume)
     def step(self, n=1): "Let the processor that is looked at execute `n` instructions of the paused machine."; return self._do(lambda: self._step(n))
@@ -417,8 +439,10 @@ class MachinePanel:
     def turn_off(self): "End the machine."; return self._do(self._off)
     def close(self):
         "End the panel, and the machine if it is the panel's own."
+        if self._worker.ended: return
         if self.mine: self._do(self._off)
         self._worker.end()
+        if self._view: self._view.box.close()
 
     def __enter__(self): return self
     def __exit__(self, *exc): self.close()
@@ -532,7 +556,10 @@ class MachinePanel:
 
     # -- being shown -------------------------------------------------------------------------------
     def _repr_mimebundle_(self, include=None, exclude=None):
-        "The live view for a notebook with a kernel, and HTML that stands alone for everything else."
+        """The live view for a notebook with a kernel, and HTML that stands alone for everything else.
+        A cell that is run again closes the panel that it showed before."""
+        from cllm.widgets.playground import _keep
+        _keep(self)
         self._do(self._look, 5)
         if self._view is None: self._view = View(self); self._worker.every = LOOK_S; self._worker.do(lambda: None)
         live = self._view.box._repr_mimebundle_() or {}
