@@ -68,7 +68,10 @@ class Machine {
     this.emu.add_listener('serial0-output-byte', b => on.serial(b));
     this.emu.add_listener('net0-send', frame => this.record('<', frame));
     this.emu.add_listener('emulator-loaded', () => this.start());
-    this.broke = e => { if (/HALT/.test(e.error || e.message)) this.end('the kernel has ended'); };
+    this.broke = e => {
+      if (/HALT$/.test(e.message)) this.end('the kernel has ended');
+      else if (e.error instanceof WebAssembly.RuntimeError || /libv86/.test(e.filename)) this.end('v86 failed: ' + e.message);
+    };
     addEventListener('error', this.broke);
   }
   start() {                          // v86 is compiled and the ELF in its memory
@@ -228,7 +231,7 @@ class Reply {
   whole() { return false; }
 }
 
-const DIAL_MS = 1500, DIALS_MAX = 4;
+const DIAL_MS = 3000, DIALS_MAX = 40;
 
 /* A request to the kernel: { status, reason, headers, text, ms }. `body` is sent as JSON. */
 function call(method, path, body, { onBody, signal } = {}) {
