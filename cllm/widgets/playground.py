@@ -120,7 +120,7 @@ def render_tokens(tokens, alternatives=True) -> str:
         else: out.append(f"<span class='h{heat(t.logprob)}'>{esc(t.text)}</span>")
     return ''.join(out)
 
-# %% ../../nbs/lab/35_playground.ipynb #584ba683
+# %% ../../nbs/lab/35_playground.ipynb #0cb6cc2d
 CSS = '''<style>
 .cllm-pg { --ink: var(--jp-content-font-color1, var(--md-typeset-color, INK)); --soft: var(--jp-content-font-color2, var(--md-default-fg-color--light, #5d6872));
   --paper: var(--jp-layout-color1, var(--md-default-bg-color, PAPER)); --tint: var(--jp-layout-color2, var(--md-code-bg-color, #eeece6)); --line: var(--jp-border-color2, var(--md-default-fg-color--lightest, #d9d6ce));
@@ -152,7 +152,7 @@ CSS = '''<style>
 .cllm-pg .alt { display: none; z-index: 1 } .cllm-pg .t:hover .alt { display: block; z-index: 2 } .cllm-pg .t:focus .alt { display: block }
 .cllm-pg .c { display: inline-block; margin: 0 .9rem .1rem 0; padding: 0 .3rem; background: linear-gradient(90deg, color-mix(in srgb, var(--cool) 32%, transparent) var(--p), var(--tint) var(--p)); border-radius: 3px }
 .cllm-pg .c code, .cllm-pg .figs b { font: 12px var(--mono); background: none; color: inherit; padding: 0 } .cllm-pg .is { outline: 1.5px solid var(--ink) }
-.cllm-pg .figs { display: grid; grid-template-columns: repeat(auto-fit, minmax(10.5rem, 1fr)); gap: .3rem 1.2rem; padding: .5rem 0; font-size: 12.5px; line-height: 1.4 } .cllm-pg .figs span { color: var(--soft); display: block } .cllm-pg .figs b { font-weight: 600; font-size: 11.5px }
+.cllm-pg .figs { display: grid; grid-template-columns: repeat(auto-fit, minmax(11.5rem, 1fr)); gap: .3rem 1.2rem; padding: .5rem 0; font-size: 12.5px; line-height: 1.4 } .cllm-pg .figs span { color: var(--soft); display: block } .cllm-pg .figs b { font-weight: 600; font-size: 11.5px }
 .cllm-pg .bar { margin-top: .15rem; height: .4rem; border-radius: 3px; background: var(--tint); border: 1px solid var(--line); overflow: hidden } .cllm-pg .bar i { display: block; height: 100%; background: var(--cool) }
 </style>'''
 for _name in 'INK PAPER GREEN RED ORANGE BLUE'.split(): CSS = CSS.replace(_name, PALETTE[_name.lower()])
@@ -201,7 +201,7 @@ def render_status(s: State) -> str:
     err = f"<div class='error' role='alert'><b>{esc(s.error)}</b>{f'<pre>{esc(s.detail)}</pre>' if s.detail else ''}</div>" if s.error else ''
     return _frame(f"<div class='status'><i class='dot {s.phase}'></i>{words} <small>{more}</small></div>{err}")
 
-# %% ../../nbs/lab/35_playground.ipynb #4823b08c
+# %% ../../nbs/lab/35_playground.ipynb #a9fbfcc8
 def _size(n) -> str: return f'{n/2**20:.1f} MiB' if n >= 2**20 else f'{n/1024:.0f} KiB'
 
 def render_figures(s: State) -> str:
@@ -216,7 +216,7 @@ def render_figures(s: State) -> str:
         used = n + cached + t.get('predicted_n', 0)
         if n_ctx: rows.append(('context', f'{used} of {n_ctx} tokens', bar(used, n_ctx)))
     if m:
-        rows.append(('heap', f"{_size(m['heap_used'])} (most {_size(m['heap_peak'])}) of {_size(m['heap_size'])}", bar(m['heap_peak'], m['heap_size'])))
+        rows.append(('heap (most so far)', f"{_size(m['heap_used'])} ({_size(m['heap_peak'])}) of {_size(m['heap_size'])}", bar(m['heap_peak'], m['heap_size'])))
         rows.append(('model memory', f"{_size(m['region_used'])} of {_size(m['region_size'])}", bar(m['region_used'], m['region_size'])))
     return _frame("<div class='figs'>", *(f'<div><span>{a}</span> <b>{esc(b)}</b>{c}</div>' for a, b, c in rows), '</div>') if rows else ''
 
@@ -331,14 +331,14 @@ def _watch(ref, vm):
     vm.proc.wait()
     if pg := ref(): pg._gone(vm)
 
-# %% ../../nbs/lab/35_playground.ipynb #898820c6
+# %% ../../nbs/lab/35_playground.ipynb #af7a68fb
 class Playground:
     """A machine to boot and to talk to. `boot`, `halt`, `send`, `stop`, `clear` do what the buttons do, and return at once;
     `state` is what is shown; `wait` blocks until it is as wished; `vm` is the running Machine; `close` ends everything."""
     def __init__(self, model=None, memory='64M', smp=1, nic='virtio', port=0, mode='chat'):
         files = sorted((root()/'models').glob('*.gguf'))
         model = Path(model) if model else default_model()
-        num = lambda cls, value, lo, hi, step, label, **k: cls(value=value, min=lo, max=hi, step=step, description=label, layout=W.Layout(width='11.5rem'), style=dict(description_width='6.2rem'), **k)
+        num = lambda cls, value, lo, hi, step, label, **k: cls(value=value, min=lo, max=hi, step=step, description=label, layout=W.Layout(width='14rem'), style=dict(description_width='8.4rem'), **k)
         pick = lambda options, value, label, width: W.Dropdown(options=options, value=value, description=label, layout=W.Layout(width=width), style=dict(description_width='initial'))
         names = {p.name: str(p) for p in files}; names.setdefault(model.name, str(model))
         self.model = pick(names, names[model.name], 'model', '19rem')
@@ -353,7 +353,7 @@ class Playground:
         self.system = W.Text(placeholder='system message', layout=W.Layout(width='auto'))
         F, I = W.BoundedFloatText, W.BoundedIntText
         self.fields = dict(temperature=num(F, .2, 0, 5, .1, 'temperature'), top_k=num(I, 40, 0, 100000, 1, 'top_k'), top_p=num(F, .95, 0, 1, .05, 'top_p'), min_p=num(F, .05, 0, 1, .05, 'min_p'),
-                           repeat_penalty=num(F, 1, 0, 5, .05, 'repeat_pen.'), presence_penalty=num(F, 0, -2, 2, .1, 'presence_pen.'), frequency_penalty=num(F, 0, -2, 2, .1, 'frequency_pen.'),
+                           repeat_penalty=num(F, 1, 0, 5, .05, 'repeat_penalty'), presence_penalty=num(F, 0, -2, 2, .1, 'presence_penalty'), frequency_penalty=num(F, 0, -2, 2, .1, 'frequency_penalty'),
                            seed=num(I, -1, -1, 2**32 - 1, 1, 'seed'), n_predict=num(I, 128, 1, 100000, 16, 'n_predict'), n_probs=num(I, 5, 0, 20, 1, 'n_probs'))
         self.extra = W.Text(placeholder='other fields as JSON: {"stop": ["."]}', layout=W.Layout(width='auto'))
         self.buttons = {n: W.Button(description=n.capitalize(), button_style=style, layout=W.Layout(width='6.5rem')) for n, style in dict(boot='primary', halt='', send='primary', stop='danger', clear='').items()}
@@ -459,7 +459,7 @@ def halt(self: Playground):
         self._change(lambda s: replace(s, phase='off', error='', detail='') if s.phase != 'streaming' else s)      # a stream's thread says it itself
     threading.Thread(target=end, daemon=True, name='halt').start()
 
-# %% ../../nbs/lab/35_playground.ipynb #10249e87
+# %% ../../nbs/lab/35_playground.ipynb #e8ae8f2b
 @patch
 def send(self: Playground):
     "Send what stands in the prompt field."
@@ -489,7 +489,7 @@ def _listen(self: Playground, vm, stream):
         self._change(lambda s: replace(s, turns=ended(s, 'cut off')))
         if self._own.halted or died(vm): return self._fail(e, vm)
         head, detail = explain(e, vm); self._change(lambda s: replace(s, error=head, detail=detail))
-    try: props = vm.get('/props', timeout=10).json()
+    try: props = vm.get('/props', timeout=3).json()
     except Exception as e:
         if self._own.halted or died(vm): return self._fail(e if isinstance(e, OSError) else ConnectionError(str(e)), vm)
         props = self.state.props
