@@ -61,10 +61,13 @@ def run_nb(path, save=False, timeout=600) -> float:
     return time.perf_counter() - t0
 
 def _tidy(nb):
-    "Drop what only adds noise to a diff: kernel version details, session metadata."
+    """Drop what only adds noise to a diff: kernel version details, session metadata. And the reference to a live widget whose output is also HTML: the widget
+    is gone with its kernel, and JupyterLab would show "model not found" where it can show the first frame."""
     nb.metadata = {'kernelspec': {'display_name': 'python3', 'language': 'python', 'name': 'python3'}}
     for c in nb.cells:
         c.metadata = {k: v for k, v in c.metadata.items() if k in ('tags',)}
+        for o in c.get('outputs', ()):
+            if 'text/html' in (d := o.get('data', {})): d.pop('application/vnd.jupyter.widget-view+json', None)
 
 # %% ../nbs/tools/07_cli.ipynb #87c388c1
 def check_tangle():
