@@ -224,7 +224,7 @@ def dissect(frame, size=None):
     if at < len(frame): layers.append(Layer('padding', [Field('bytes', at, len(frame) - at, _text(frame[at:]))]))
     return [l for l in layers if l.fields], k
 
-# %% ../../nbs/lab/37_wire.ipynb #43a5c96e
+# %% ../../nbs/lab/37_wire.ipynb #013ffe68
 M32 = 2**32 - 1
 
 @dataclass
@@ -258,6 +258,7 @@ class Conn:
         "Add a packet: its relative numbers and its marks."
         k, me, you = p.facts, self.sides.setdefault(p.up, _Side()), self.sides.setdefault(not p.up, _Side())
         p.conn = self.i; self.packets.append(p)
+        if p.marks: p.seq = k['seq'] - (me.base or 0) & M32; return       # damaged: the receiver ignores it, and so do we
         syn, n = p.has('SYN'), len(p.data) + p.has('SYN') + p.has('FIN')
         if me.base is None: me.base = k['seq'] if syn else k['seq'] - 1 & M32
         p.seq = k['seq'] - me.base & M32
@@ -265,7 +266,6 @@ class Conn:
         if p.has('ACK'):
             if you.base is None: you.base = k['ack'] - 1 & M32
             p.ack = k['ack'] - you.base & M32
-        if p.marks: return                                                # damaged: the receiver ignores it, and so do we
         if n:
             word = me.add(p.seq, p.seq + n)
             if you.win == 0 and n <= 1 and p.data: word = 'window probe'
@@ -435,7 +435,7 @@ def _dump(frame, f, cap=160) -> str:
     if f.n > cap: lines.append(f'       … {f.n - cap:,} bytes more')
     return '<pre>' + '\n'.join(lines) + '</pre>'
 
-# %% ../../nbs/lab/37_wire.ipynb #fa0f7c5c
+# %% ../../nbs/lab/37_wire.ipynb #7503a23e
 def _numbers(p) -> str:
     "Relative numbers of a segment, or the addresses of another packet."
     k = p.facts
@@ -473,7 +473,8 @@ def _strip(ps, t0, selected) -> str:
     x = lambda t: 34 + (t - t0)/span*(W - 70)
     b = ''.join(f'<path d="M{x(t0 + i*step):.1f} {mid - 30}v60" stroke="currentColor" stroke-opacity=".15"/><text x="{x(t0 + i*step):.1f}" y="86" text-anchor="middle">{i*step:g}</text>' for i in range(int(span/step + 1e-6) + 1))
     b += f'<text x="{W - 2}" y="86" text-anchor="end">ms</text><path d="M34 {mid}H{W - 36}" stroke="currentColor" stroke-opacity=".5"/><text x="28" y="{mid - 8}" text-anchor="end">→</text><text x="28" y="{mid + 16}" text-anchor="end">←</text>'
-    for p in ps:
+    thin = -(-len(ps)//1500)
+    for p in (p for i, p in enumerate(ps) if i % thin == 0 or p.marks or p.i == selected):
         h = 5 + 2.2*len(p.data).bit_length()
         c = 'var(--bad)' if p.marks else 'var(--up)' if p.up else 'var(--down)'
         b += f'<path d="M{x(p.t):.1f} {mid}v{-h if p.up else h:.0f}" stroke="{c}"/>'
