@@ -140,19 +140,23 @@ class Desk:
         with open(Path(self.tmp.name)/'log', 'w') as log:
             self.proc = subprocess.Popen([*lab_args(self.dir), '--no-browser', '--IdentityProvider.token=', '--ServerApp.port=' + self.url.rpartition(':')[2], '--ServerApp.port_retries=0',
                                           '--LabApp.expose_app_in_browser=True'], cwd=self.dir, env=self._env(), stdout=log, stderr=subprocess.STDOUT, preexec_fn=_die_with_parent)
+        atexit.register(self.close)
         end = time.monotonic() + self.timeout
         while True:
             try:
                 if requests.get(self.url + '/api', timeout=5).ok: return self
             except requests.RequestException: pass
             if self.proc.poll() is not None or time.monotonic() > end:
-                log = self.log; self.__exit__()
+                log = self.log; self.close()
                 raise RuntimeError('JupyterLab did not start:\n' + '\n'.join(log.splitlines()[-15:]))
             try: self.proc.wait(.1)
             except subprocess.TimeoutExpired: pass
 
-    def __exit__(self, *exc):
-        self.proc.terminate()                                        # it shuts its kernels down
+    def __exit__(self, *exc): self.close()
+    def close(self):
+        "End JupyterLab, which ends its kernels, and remove the folder."
+        atexit.unregister(self.close)
+        self.proc.terminate()
         try: self.proc.wait(20)
         except subprocess.TimeoutExpired: self.proc.kill(); self.proc.wait()
         self.tmp.cleanup()
