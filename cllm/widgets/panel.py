@@ -255,7 +255,7 @@ def console_text(serial) -> str:
         out.append(''.join(cells))
     return '\n'.join(out)
 
-# %% ../../nbs/lab/36_panel.ipynb #466d7d36
+# %% ../../nbs/lab/36_panel.ipynb #4d1ddacc
 STYLE = '''<style>
 .cllm-mp{--o:color-mix(in srgb,#c8691c 78%,currentColor);--g:color-mix(in srgb,#3b7d4f 78%,currentColor);
  --r:color-mix(in srgb,#b03a3a 78%,currentColor);--b:color-mix(in srgb,#2f6f9f 78%,currentColor);
@@ -278,7 +278,7 @@ STYLE = '''<style>
 .cllm-mp tr.src td{color:var(--b);padding-top:4px}
 .cllm-mp .dot{display:inline-block;width:.7em;height:.7em;border-radius:50%;background:var(--faint);margin-right:.45em}
 .cllm-mp .running{background:var(--g)}.cllm-mp .paused{background:var(--o)}.cllm-mp .dead{background:var(--r)}.cllm-mp .trouble{border-color:var(--r);margin-top:6px}
-</style>'''
+</style>'''.replace('.cllm-mp ', 3*'.cllm-mp' + ' ')      # three times the class: heavier than JupyterLab's rules for tables
 
 def _part(title, inner, note='') -> str: return f'<h4>{title}{" · <code>" + escape(note) + "</code>" if note else ""}</h4><div class="frame">{inner}</div>'
 def _rows(rows) -> str: return '<table><tbody>' + ''.join(rows) + '</tbody></table>'
