@@ -117,7 +117,7 @@ def squarify(sizes, x, y, w, h) -> list:
         at += n
     return out
 
-# %% ../../nbs/lab/38_model_view.ipynb #7626dedd
+# %% ../../nbs/lab/38_model_view.ipynb #7bcf39de
 KINDS = {'embedding': ('violet', r'^(token_embd|output\.|position_embd|token_types)'), 'attention': ('blue', r'attn_(?!norm)'), 'feed-forward': ('orange', r'ffn_(?!norm)'), 'norm': ('green', r'norm'), 'other': ('grey', r'')}
 TYPE_COLOUR = {'F32': 'red', 'F16': 'orange', 'BF16': 'orange', 'Q8_0': 'blue', 'Q4_0': 'green'}
 
@@ -140,7 +140,8 @@ _STYLE = '''<style>
 .cm .map .q:hover{background:color-mix(in srgb,var(--k) 50%,transparent)}.cm .map .on{outline:3px solid currentColor;outline-offset:-3px;font-weight:600}
 .cm .map .p{padding:0}.cm .map .z{border:1px solid var(--line);padding:0 3px;font-size:11px;line-height:15px;font-weight:600}
 .cm .key{display:flex;flex-wrap:wrap;gap:2px 1.2em;margin:0 0 6px;font-size:12px}.cm .key b{display:inline-block;width:1em;height:1em;vertical-align:-2px;margin-right:.4em;background:color-mix(in srgb,var(--k) 30%,transparent);border:1px solid color-mix(in srgb,var(--k) 75%,currentColor)}
-.cm details{margin:4px 0;padding:0;border:0;background:none;box-shadow:none;font:inherit;color:inherit}.cm summary{cursor:pointer;background:none;font:inherit;color:inherit}
+.cm details{margin:4px 0;padding:0;border:0;background:none;box-shadow:none;font:inherit;color:inherit}.cm details>summary{cursor:pointer;background:none;font:inherit;color:inherit;margin:0;padding:0;list-style:none;min-height:0}.cm details>summary::-webkit-details-marker{display:none}.cm details>summary::after{content:none}
+.cm details>summary::before{content:"▸ ";position:static;display:inline;width:auto;height:auto;background:none;-webkit-mask:none;mask:none}.cm details[open]>summary::before{content:"▾ "}
 .cm .roll{overflow:auto;max-height:24em}
 .cm .b{display:grid;grid-template-columns:repeat(16,minmax(3.5em,1fr));gap:2px;margin:4px 0;overflow-x:auto;padding-bottom:2px}
 .cm .b>div{border:1px solid var(--line);padding:1px 2px;text-align:center;background:color-mix(in srgb,var(--k) var(--a),transparent);font:11px/1.4 ui-monospace,"DejaVu Sans Mono",monospace;white-space:nowrap}
