@@ -3,14 +3,17 @@
 # %% auto #0
 __all__ = ['PAGE', 'INKS', 'OPENS', 'luminance', 'contrast', 'in_browser']
 
-# %% ../../nbs/lab/37_wire.ipynb #5a0fe63a
+# %% ../../nbs/lab/37_wire.ipynb #77962355
 "What a page of the book looks like in Chromium, as numbers: does anything stick out, can every text be read?"
 import os
 
-def luminance(c): "Relative luminance (WCAG 2.2) of red, green, blue from 0 to 1."; return sum(w*(v/12.92 if v <= .04045 else ((v + .055)/1.055)**2.4) for w, v in zip((.2126, .7152, .0722), c))
+def luminance(c):
+    "Relative luminance (WCAG 2.2) of red, green, blue from 0 to 1."
+    return sum(w*(v/12.92 if v <= .04045 else ((v + .055)/1.055)**2.4) for w, v in zip((.2126, .7152, .0722), c))
 def contrast(a, b): "WCAG 2.2's contrast of two colours, from 1 to 21."; hi, lo = sorted(map(luminance, (a, b)), reverse=True); return (hi + .05)/(lo + .05)
 
-PAGE = '<!doctype html><meta charset=utf-8><meta name=viewport content="width=device-width"><style>:root{color-scheme:light dark}body{background:Canvas;color:CanvasText;margin:8px}</style>'
+PAGE = '<!doctype html><meta charset=utf-8><meta name=viewport content="width=device-width">'
+PAGE += '<style>:root{color-scheme:light dark}body{background:Canvas;color:CanvasText;margin:8px}</style>'
 INKS = """() => {
   const c = Object.assign(document.createElement('canvas'), { width: 1, height: 1 }).getContext('2d', { willReadFrequently: true });
   const put = (colour, alpha) => { c.globalAlpha = alpha; c.fillStyle = colour; c.fillRect(0, 0, 1, 1) };

@@ -18,7 +18,7 @@ import numpy as np
 from ..draw import PALETTE
 from ..tangle import _Plain, root
 
-# %% ../../nbs/lab/38_model_view.ipynb #71682846
+# %% ../../nbs/lab/38_model_view.ipynb #2ff2eef3
 class ModelError(_Plain): "A file that is no readable model: the message names the file, what is wrong with it, and where."
 
 @dataclass(frozen=True)
@@ -30,9 +30,13 @@ class Tensor:
 class Model:
     "A GGUF file's header, and its bytes. `meta`: scalars and strings; of an array only its length."
     name: str; meta: dict; tensors: list; data_at: int; bytes: object
-    def raw(self, t, first=0, n=None) -> bytes: "`n` bytes of tensor `t` from its byte `first`."; a = t.at + first; return bytes(self.bytes[a:t.at + t.n_bytes if n is None else min(a + n, t.at + t.n_bytes)])
+    def raw(self, t, first=0, n=None) -> bytes:
+        "`n` bytes (default: all) of tensor `t` from its byte `first`, none past its end."
+        a, end = t.at + first, t.at + t.n_bytes
+        return bytes(self.bytes[a:end if n is None else min(a + n, end)])
 
-KNOWN = {b'\x7fELF': 'an ELF program', b'PK\3\4': 'a ZIP archive (a PyTorch checkpoint?)', b'\x80\2': 'a Python pickle', b'ggjt': 'a file in GGUF’s forerunner GGJT', b'<!DO': 'a web page', b'<htm': 'a web page',
+KNOWN = {b'\x7fELF': 'an ELF program', b'PK\3\4': 'a ZIP archive (a PyTorch checkpoint?)', b'\x80\2': 'a Python pickle', b'ggjt': 'a file in GGUF’s forerunner GGJT', 
+         b'<!DO': 'a web page', b'<htm': 'a web page',
          b'\x1f\x8b': 'compressed with gzip', b'vers': 'a Git LFS pointer, not the file itself', b'FUGG': 'big-endian GGUF'}
 SCALAR = {0: 'B', 1: 'b', 2: 'H', 3: 'h', 4: 'I', 5: 'i', 6: 'f', 7: '?', 10: 'Q', 11: 'q', 12: 'd'}
 TYPES = {int(t): (t.name, *gguf.GGML_QUANT_SIZES[t]) for t in gguf.GGMLQuantizationType if t in gguf.GGML_QUANT_SIZES}      # number: name, weights and bytes of a block
@@ -42,7 +46,7 @@ class _Head:
     def __init__(self, name, b): self.name, self.b, self.at = name, b, 0
     def wrong(self, why, at=None): return ModelError(f'{self.name}: {why} (byte {self.at if at is None else at:,} of {len(self.b):,})')
     def take(self, n, what):
-        if n > len(self.b) - self.at: raise self.wrong(f'the file ends inside its header, in {what}, which needs {n:,} bytes more than there are' if n > 2**20 else f'the file ends inside its header, in {what}')
+        if n > len(self.b) - self.at: raise self.wrong(f'the file ends inside its header, in {what}' + (f', which wants {n:,} bytes' if n > 2**20 else ''))
         self.at += n; return self.b[self.at - n:self.at]
     def num(self, fmt, what): return struct.unpack('<' + fmt, self.take(struct.calcsize('<' + fmt), what))[0]
     def text(self, what): return bytes(self.take(self.num('Q', what), what)).decode('utf-8', 'replace')
@@ -117,8 +121,9 @@ def squarify(sizes, x, y, w, h) -> list:
         at += n
     return out
 
-# %% ../../nbs/lab/38_model_view.ipynb #7bcf39de
-KINDS = {'embedding': ('violet', r'^(token_embd|output\.|position_embd|token_types)'), 'attention': ('blue', r'attn_(?!norm)'), 'feed-forward': ('orange', r'ffn_(?!norm)'), 'norm': ('green', r'norm'), 'other': ('grey', r'')}
+# %% ../../nbs/lab/38_model_view.ipynb #ffc2c876
+KINDS = {'embedding': ('violet', r'^(token_embd|output\.|position_embd|token_types)'),
+         'attention': ('blue', r'attn_(?!norm)'), 'feed-forward': ('orange', r'ffn_(?!norm)'), 'norm': ('green', r'norm'), 'other': ('grey', r'')}
 TYPE_COLOUR = {'F32': 'red', 'F16': 'orange', 'BF16': 'orange', 'Q8_0': 'blue', 'Q4_0': 'green'}
 
 def kind_of(name) -> str: "What a tensor is for, by its name."; return next(k for k, (_, rx) in KINDS.items() if re.search(rx, name))
@@ -133,18 +138,27 @@ def layers_of(model) -> dict:
 def _size(n) -> str: return f'{n:,} bytes' if n < 10_000 else f'{n/1024:,.0f} KiB' if n < 10*2**20 else f'{n/2**20:,.1f} MiB'
 
 _STYLE = '''<style>
-.cm{--ink:var(--jp-content-font-color1,var(--md-typeset-color,currentColor));--line:color-mix(in srgb,currentColor 25%,transparent);color:var(--ink);font:13px/1.4 system-ui,sans-serif;max-width:64em;container-type:inline-size;text-align:left}
-.cm *{box-sizing:border-box}.cm .h{font-weight:600;margin:0 0 2px}.cm .s{opacity:.8;margin:0 0 6px}.cm .c,.cm code{font:12px/1.45 ui-monospace,"DejaVu Sans Mono",monospace;background:none;color:inherit;padding:0}
+.cm{--ink:var(--jp-content-font-color1,var(--md-typeset-color,currentColor));--line:color-mix(in srgb,currentColor 25%,transparent);color:var(--ink);
+font:13px/1.4 system-ui,sans-serif;max-width:64em;container-type:inline-size;text-align:left}
+.cm *{box-sizing:border-box}.cm .h{font-weight:600;margin:0 0 2px}.cm .s{opacity:.8;margin:0 0 6px}
+.cm .c,.cm code{font:12px/1.45 ui-monospace,"DejaVu Sans Mono",monospace;background:none;color:inherit;padding:0}
 .cm .map{position:relative;height:26em;margin:0 0 4px}.cm .map div{position:absolute;overflow:hidden}
-.cm .map .q{background:color-mix(in srgb,var(--k) 30%,transparent);border:1px solid color-mix(in srgb,var(--k) 75%,currentColor);padding:1px 3px;font-size:11px;line-height:1.25;white-space:nowrap;text-overflow:ellipsis}
+.cm .map .q{background:color-mix(in srgb,var(--k) 30%,transparent);border:1px solid color-mix(in srgb,var(--k) 75%,currentColor);padding:1px 3px;font-size:11px;
+line-height:1.25;white-space:nowrap;text-overflow:ellipsis}
 .cm .map .q:hover{background:color-mix(in srgb,var(--k) 50%,transparent)}.cm .map .on{outline:3px solid currentColor;outline-offset:-3px;font-weight:600}
 .cm .map .p{padding:0}.cm .map .z{border:1px solid var(--line);padding:0 3px;font-size:11px;line-height:15px;font-weight:600}
-.cm .key{display:flex;flex-wrap:wrap;gap:2px 1.2em;margin:0 0 6px;font-size:12px}.cm .key b{display:inline-block;width:1em;height:1em;vertical-align:-2px;margin-right:.4em;background:color-mix(in srgb,var(--k) 30%,transparent);border:1px solid color-mix(in srgb,var(--k) 75%,currentColor)}
-.cm details{margin:4px 0;padding:0;border:0;background:none;box-shadow:none;font:inherit;color:inherit}.cm details>summary{cursor:pointer;background:none;font:inherit;color:inherit;margin:0;padding:0;list-style:none;min-height:0}.cm details>summary::-webkit-details-marker{display:none}.cm details>summary::after{content:none}
-.cm details>summary::before{content:"▸ ";position:static;display:inline;width:auto;height:auto;background:none;-webkit-mask:none;mask:none}.cm details[open]>summary::before{content:"▾ "}
+.cm .key{display:flex;flex-wrap:wrap;gap:2px 1.2em;margin:0 0 6px;font-size:12px}
+.cm .key b{display:inline-block;width:1em;height:1em;vertical-align:-2px;margin-right:.4em;background:color-mix(in srgb,var(--k) 30%,transparent);
+border:1px solid color-mix(in srgb,var(--k) 75%,currentColor)}
+.cm details{margin:4px 0;padding:0;border:0;background:none;box-shadow:none;font:inherit;color:inherit}
+.cm details>summary{cursor:pointer;background:none;font:inherit;color:inherit;margin:0;padding:0;list-style:none;min-height:0}
+.cm details>summary::-webkit-details-marker{display:none}.cm details>summary::after{content:none}
+.cm details>summary::before{content:"▸ ";position:static;display:inline;width:auto;height:auto;background:none;-webkit-mask:none;mask:none}
+.cm details[open]>summary::before{content:"▾ "}
 .cm .roll{overflow:auto;max-height:24em}
 .cm .b{display:grid;grid-template-columns:repeat(16,minmax(3.5em,1fr));gap:2px;margin:4px 0;overflow-x:auto;padding-bottom:2px}
-.cm .b>div{border:1px solid var(--line);padding:1px 2px;text-align:center;background:color-mix(in srgb,var(--k) var(--a),transparent);font:11px/1.4 ui-monospace,"DejaVu Sans Mono",monospace;white-space:nowrap}
+.cm .b>div{border:1px solid var(--line);padding:1px 2px;text-align:center;background:color-mix(in srgb,var(--k) var(--a),transparent);
+font:11px/1.4 ui-monospace,"DejaVu Sans Mono",monospace;white-space:nowrap}
 .cm .b b{font-weight:600;font-size:12px}.cm .b u{text-decoration:none;opacity:.8}.cm .b>div>*{display:block}
 .cm .slot{display:grid;grid-template-columns:5em minmax(8em,1fr) minmax(14em,auto);gap:0 .8em;align-items:center;margin:3px 0}
 .cm .bar{height:1.5em;border:1px solid var(--line);display:flex;background:color-mix(in srgb,currentColor 6%,transparent)}.cm .bar i{display:block;height:100%}
@@ -174,10 +188,12 @@ def map_html(model, by='kind', selected=None, W=900, H=340, top=16) -> str:
             out.append(f'<div class="q{tight}{" on" if t.name == selected else ""}" style="{_k(colour_of(t, by))};{pos(a, b, c, d)}" title="{escape(tip)}">{label}</div>')
     total = sum(t.n_bytes for t in model.tensors) or 1
     key = ''.join(f'<span style="{_k(c)}"><b></b>{escape(k)} {n/total:.1%}</span>' for k, (c, n) in sorted(share.items(), key=lambda s: -s[1][1]))
-    rows = '\n'.join(escape(f'{t.name:32} {" × ".join(map(str, t.shape)):>16}  {t.type:6} {t.n_bytes:>14,}') for t in model.tensors[:600]) + (f'\n… and {len(model.tensors) - 600} more' if len(model.tensors) > 600 else '')
+    rows = '\n'.join(escape(f'{t.name:32} {" × ".join(map(str, t.shape)):>16}  {t.type:6} {t.n_bytes:>14,}') for t in model.tensors[:600])
+    if len(model.tensors) > 600: rows += f'\n… and {len(model.tensors) - 600} more'
     what = ' '.join(str(model.meta.get(k, '')) for k in ('general.name', 'general.architecture'))
     small = f' {hidden} {"is" if hidden == 1 else "are"} too small to be seen.' if hidden else ''
-    return (f'<p class=h>{escape(model.name)}: {escape(what)}</p><p class=s>{len(model.tensors)} tensors, {_size(total)}; before them {_size(model.data_at)} of names and vocabulary.{small}</p>'
+    return (f'<p class=h>{escape(model.name)}: {escape(what)}</p>'
+            f'<p class=s>{len(model.tensors)} tensors, {_size(total)}; before them {_size(model.data_at)} of names and vocabulary.{small}</p>'
             f'<div class=map role=img aria-label="treemap of {len(model.tensors)} tensors">{"".join(out)}</div><div class=key>{key}</div>'
             f'<details><summary>every tensor: shape, type, bytes</summary><div class=roll><pre class=c>{rows}</pre></div></details>')
 
@@ -203,7 +219,7 @@ def decode(raw, kind) -> tuple:
     q = [b - 256*(b > 127) for b in raw[2:]] if kind == 'Q8_0' else [(b & 15) - 8 for b in raw[2:]] + [(b >> 4) - 8 for b in raw[2:]]
     with np.errstate(invalid='ignore', over='ignore'): return d, q, d*np.array(q, np.float32)
 
-# %% ../../nbs/lab/38_model_view.ipynb #138b6b35
+# %% ../../nbs/lab/38_model_view.ipynb #9831804b
 def _cell(lines, q, top) -> str:
     "A cell of the block: its lines, on a colour that deepens with the weight `q`."
     a = 0 if not top or q != q else round(min(abs(q)/top, 1)*45)
@@ -216,13 +232,18 @@ def _float(v, top) -> str:
 
 def _half_words(b) -> str:
     s, e, f, x = half(b)
-    formula = f'(−1)<sup>{s}</sup> × 2<sup>{e} − 15</sup> × (1 + {f}/1024)' if 0 < e < 31 else f'(−1)<sup>{s}</sup> × 2<sup>−14</sup> × {f}/1024' if e == 0 else 'infinite, or not a number'
+    formula = f'(−1)<sup>{s}</sup> × ' + (f'2<sup>{e} − 15</sup> × (1 + {f}/1024)' if e else f'2<sup>−14</sup> × {f}/1024')
+    if e == 31: formula = 'infinite, or not a number'
     return f'<code>{b[0]:02x} {b[1]:02x}</code>, lower byte first: sign <code>{s}</code>, exponent <code>{e:05b}</code>, fraction <code>{f:010b}</code>: {formula} = <b>{x:.9g}</b>'
 
 def _bars(values, W=640, H=60) -> str:
     top = max((abs(v) for v in values if v == v and abs(v) != float('inf')), default=0) or 1
-    b = ''.join(f'<rect x="{i*W/len(values) + 2:.1f}" y="{H/2 - max(v, 0)/top*H/2:.1f}" width="{W/len(values) - 4:.1f}" height="{abs(v)/top*H/2:.1f}" fill="{PALETTE["blue" if v >= 0 else "orange"]}"/>' for i, v in enumerate(values) if v == v and abs(v) <= top)
-    return f'<svg viewBox="0 0 {W} {H}" preserveAspectRatio="none" role="img" aria-label="the weights as bars" style="height:4.5em;border:0"><path d="M0 {H/2}H{W}" stroke="currentColor" stroke-opacity=".4"/>{b}</svg>'
+    b, wide = f'<path d="M0 {H/2}H{W}" stroke="currentColor" stroke-opacity=".4"/>', W/len(values)
+    for i, v in enumerate(values):
+        if not abs(v) <= top: continue                                    # infinite, or not a number
+        fill = PALETTE['blue' if v >= 0 else 'orange']
+        b += f'<rect x="{i*wide + 2:.1f}" y="{H/2 - max(v, 0)/top*H/2:.1f}" width="{wide - 4:.1f}" height="{abs(v)/top*H/2:.1f}" fill="{fill}"/>'
+    return f'<svg viewBox="0 0 {W} {H}" preserveAspectRatio="none" role="img" aria-label="the weights as bars" style="height:4.5em;border:0">{b}</svg>'
 
 def n_blocks(t) -> int: "How many blocks tensor `t` has (the last one of F32 and F16 may be short)."; return -(-t.n_bytes//BLOCK[t.type][1]) if t.type in BLOCK else 1
 
@@ -245,17 +266,24 @@ def block_html(model, t, i=0) -> str:
         key = 'byte, the number q[i] it is, the weight'
     elif t.type == 'Q4_0':
         half_, nib = ('high', raw[2 + one - 16] >> 4) if one > 15 else ('low', raw[2 + one] & 15)
-        says = f'<p class=s>Scale d: {_half_words(raw[:2])}<br>Weight i = d × (low half of byte i − 8), weight i + 16 = d × (high half of byte i − 8). For i = {one}: {float(d):.6g} × ({nib} − 8) = <b>{w[one]:.6g}</b>, the {half_} half of byte {one % 16}</p>'
-        cells = [_cell([f'<b>{raw[2 + j]:02x}</b>', f'<u>{raw[2 + j] & 15} − 8</u>', f'<span>{_float(w[j], top)}</span>', f'<u>{raw[2 + j] >> 4} − 8</u>', f'<span>{_float(w[j + 16], top)}</span>'], float(w[j]) if abs(w[j]) > abs(w[j + 16]) else float(w[j + 16]), top) for j in range(16)]
+        says = (f'<p class=s>Scale d: {_half_words(raw[:2])}<br>Weight i = d × (low half of byte i − 8), weight i + 16 = d × (high half of byte i − 8). '
+                f'For i = {one}: {float(d):.6g} × ({nib} − 8) = <b>{w[one]:.6g}</b>, the {half_} half of byte {one % 16}</p>')
+        cells = []
+        for j, b in enumerate(raw[2:]):
+            lines = [f'<b>{b:02x}</b>', f'<u>{b & 15} − 8</u>', f'<span>{_float(w[j], top)}</span>', f'<u>{b >> 4} − 8</u>', f'<span>{_float(w[j + 16], top)}</span>']
+            cells.append(_cell(lines, float(max(w[j], w[j + 16], key=abs)), top))
         key = 'byte i; its low half and weight i; its high half and weight i + 16'
     else:
         n = size//per
-        says = (f'<p class=s>No scale: each weight stands for itself. Weight {one}: {_half_words(raw[one*2:one*2 + 2])}</p>' if n == 2 else f'<p class=s>No scale: each weight is four bytes of single precision (8 bits of exponent, 23 of fraction). Weight {one}: <code>{raw[one*4:one*4 + 4].hex(" ")}</code> = <b>{w[one]:.9g}</b></p>')
-        cells = [_cell([f'<b>{raw[j*n:j*n + 2].hex(" ")}</b>'] + ([f'<b>{raw[j*n + 2:j*n + 4].hex(" ")}</b>'] if n == 4 else []) + [f'<span>{_float(w[j], top)}</span>'], float(w[j]), top) for j in range(len(w))]
+        says = 'No scale: each weight stands for itself' + (', in single precision (8 bits of exponent, 23 of fraction)' if n == 4 else '')
+        b = raw[one*n:one*n + n]
+        says = f'<p class=s>{says}. Weight {one}: ' + (_half_words(b) if n == 2 else f'<code>{b.hex(" ")}</code> = <b>{w[one]:.9g}</b>') + '</p>'
+        cells = [_cell([f'<b>{raw[a:a + 2].hex(" ")}</b>' for a in range(j*n, j*n + n, 2)] + [f'<span>{_float(w[j], top)}</span>'], float(w[j]), top) for j in range(len(w))]
         key = 'bytes, the weight'
-    return f'{title}{says}{_bars([float(v) for v in w])}<div class=b>{"".join(cells)}</div><p class=s>In each cell: {key}. Blue is positive, orange negative; the deeper, the larger.</p>'
+    return f'{title}{says}{_bars([float(v) for v in w])}<div class=b>{"".join(cells)}</div>' \
+           f'<p class=s>In each cell: {key}. Blue is positive, orange negative; the deeper, the larger.</p>'
 
-# %% ../../nbs/lab/38_model_view.ipynb #21d530df
+# %% ../../nbs/lab/38_model_view.ipynb #1041e48c
 @dataclass(frozen=True)
 class Slot:
     "One slot at one moment: cells used, cells there are, how many of the used came from generated tokens, and whether it works."
@@ -268,7 +296,8 @@ class Look:
 
 def look_at(answer, t=0.) -> Look:
     "A Look from what GET /slots answered (its JSON). ModelError if that is something else."
-    if not isinstance(answer, list) or not all(isinstance(s, dict) and isinstance(s.get('id'), int) for s in answer): raise ModelError(f'/slots answered something else than slots: {str(answer)[:200]}')
+    if not isinstance(answer, list) or not all(isinstance(s, dict) and isinstance(s.get('id'), int) for s in answer):
+        raise ModelError(f'/slots answered something else than slots: {str(answer)[:200]}')
     out = []
     for s in answer:
         used, n = s.get('n_prompt_tokens', 0), (s.get('next_token') or [{}])[0].get('n_decoded', 0)
@@ -290,19 +319,23 @@ def cache_html(looks, per_cell=0, cap=240) -> str:
     for s in now.slots[:64]:
         share = lambda n: f'{n/max(s.cells, 1)*100:.2f}%'
         mem = f', {_size(s.used*per_cell)} of {_size(s.cells*per_cell)}' if per_cell else ''
-        body += (f'<div class=slot><span>slot {s.id}{" ●" if s.busy else ""}</span><span class=bar role=img aria-label="{s.used} of {s.cells} cells" title="{s.used - s.generated} from the prompt, {s.generated} generated">'
-                 f'<i style="width:{share(s.used - s.generated)};background:{PALETTE["blue"]}"></i><i style="width:{share(s.generated)};background:{PALETTE["orange"]}"></i></span><span class=c>{s.used:,} of {s.cells:,} cells{mem}</span></div>')
+        part = lambda n, colour: f'<i style="width:{share(n)};background:{PALETTE[colour]}"></i>'
+        body += (f'<div class=slot><span>slot {s.id}{" ●" if s.busy else ""}</span>'
+                 f'<span class=bar role=img aria-label="{s.used} of {s.cells} cells" title="{s.used - s.generated} from the prompt, {s.generated} generated">'
+                 f'{part(s.used - s.generated, "blue")}{part(s.generated, "orange")}</span><span class=c>{s.used:,} of {s.cells:,} cells{mem}</span></div>')
     if len(looks) > cap: looks = [looks[i*(len(looks) - 1)//(cap - 1)] for i in range(cap)]
-    span, full = max(looks[-1].t - looks[0].t, 1e-9), max((s.cells for l in looks for s in l.slots), default=1) or 1
+    span = max(looks[-1].t - looks[0].t, 1e-9)
     names = ('blue', 'orange', 'green', 'violet', 'red', 'grey')
     most = max((s.used for l in looks for s in l.slots), default=0) or 1
     lines = ''
     for n, s in enumerate(now.slots[:6]):
         pts = [(f'{(l.t - looks[0].t)/span*600:.1f}', f'{100 - x.used/most*94:.1f}') for l in looks for x in l.slots if x.id == s.id]
         lines += f'<path d="M{" L".join(" ".join(p) for p in pts)}" fill="none" stroke="{PALETTE[names[n]]}" stroke-width="2.5" vector-effect="non-scaling-stroke"/>'
-    over = (f'<svg viewBox="0 0 600 100" preserveAspectRatio="none" role="img" aria-label="cells in use over {span:.1f} seconds">{lines}</svg><p class=s>{len(looks)} looks in {span:.1f} s; the highest point is {most:,} cells. '
-            + ' '.join(f'<b style="color:color-mix(in srgb,{PALETTE[names[n]]} 62%,currentColor)">slot {s.id}</b>' for n, s in enumerate(now.slots[:6])) + '</p>') if len(looks) > 1 else ''
-    return f'<p class=h>The KV cache</p><p class=s>Blue cells came from prompts, orange ones from generated tokens; ● is at work. What an idle slot keeps, the next prompt can use again.</p>{body}{over}'
+    key = ' '.join(f'<b style="color:color-mix(in srgb,{PALETTE[names[n]]} 62%,currentColor)">slot {s.id}</b>' for n, s in enumerate(now.slots[:6]))
+    over = (f'<svg viewBox="0 0 600 100" preserveAspectRatio="none" role="img" aria-label="cells in use over {span:.1f} seconds">{lines}</svg>'
+            f'<p class=s>{len(looks)} looks in {span:.1f} s; the highest point is {most:,} cells. {key}</p>') if len(looks) > 1 else ''
+    return f'<p class=h>The KV cache</p>' \
+           f'<p class=s>Blue cells came from prompts, orange ones from generated tokens; ● is at work. What an idle slot keeps, the next prompt can use again.</p>{body}{over}'
 
 # %% ../../nbs/lab/38_model_view.ipynb #d52a0b47
 import ipywidgets as W

@@ -136,7 +136,7 @@ def _ipv4(f, k):
     k['say'] = f'IPv4 protocol {proto}' + (', a fragment' if frag & 0x3fff else '')
     return _payload if frag & 0x1fff else {1: _icmp, 6: _tcp, 17: _udp}.get(proto, _payload)
 
-# %% ../../nbs/lab/37_wire.ipynb #f8febdf5
+# %% ../../nbs/lab/37_wire.ipynb #69bb35bf
 FLAGS = ('FIN', 'SYN', 'RST', 'PSH', 'ACK', 'URG', 'ECE', 'CWR')
 def _flags(v): return ' '.join(n for i, n in enumerate(FLAGS) if v >> i & 1) or 'none'
 
@@ -186,9 +186,15 @@ DHCP = ('', 'DISCOVER', 'OFFER', 'REQUEST', 'DECLINE', 'ACK', 'NAK', 'RELEASE', 
 OPTION = {1: 'subnet mask', 3: 'router', 6: 'name server', 12: 'host name', 15: 'domain', 42: 'time server', 50: 'address wanted', 51: 'lease', 53: 'message',
           54: 'server', 55: 'options wanted', 57: 'largest message', 58: 'renew after', 59: 'rebind after', 61: 'client', 255: 'end', 0: 'filling'}
 
+def _dhcp_value(o, b):
+    "The value of option `o` as text: an address, a number, bytes or words."
+    if len(b) == 4 and o not in (51, 58, 59): return _ip(b)
+    return str(int.from_bytes(b, 'big')) if len(b) in (1, 2, 4) else b.hex() if o in (55, 61) else _text(b)
+
 def _dhcp(f, k):
     f.layer.name, k['proto'], k['say'] = 'DHCP', 'DHCP', 'DHCP'
-    for n, name, show in ((1, 'operation', str), (1, 'hardware type', str), (1, 'hardware size', str), (1, 'hops', str), (4, 'transaction', lambda v: _hex(v, 4)), (2, 'seconds', str), (2, 'flags', _hex2)): f.take(n, name, show)
+    for name in ('operation', 'hardware type', 'hardware size', 'hops'): f.take(1, name)
+    f.take(4, 'transaction', lambda v: _hex(v, 4)); f.take(2, 'seconds'); f.take(2, 'flags', _hex2)
     yours = [f.take(4, name, _ip, raw=True) for name in ("client's address", 'your address', 'next server', 'relay')][1]
     f.take(16, 'client hardware', lambda b: _mac(b[:6]), raw=True); f.take(64, 'server name', _name, raw=True); f.take(128, 'boot file', _name, raw=True)
     if f.take(4, 'cookie', lambda v: _hex(v, 4)) != 0x63825363: raise Malformed('the magic cookie is not 63 82 53 63')
@@ -197,7 +203,7 @@ def _dhcp(f, k):
         if o == 255: break
         if o == 0: continue
         n = f.take(1, 'its length')
-        v = f.take(n, 'its value', lambda b: _ip(b) if len(b) == 4 and o not in (51, 58, 59) else str(int.from_bytes(b, 'big')) if len(b) in (1, 2, 4) else b.hex() if o in (55, 61) else _text(b), raw=True)
+        v = f.take(n, 'its value', lambda b: _dhcp_value(o, b), raw=True)
         if o == 53 and n == 1 and v[0] < len(DHCP): f.last().note = DHCP[v[0]]; k['say'] = f'DHCP {DHCP[v[0]]}' + (f' {_ip(yours)}' if any(yours) else '')
     return _payload
 
@@ -320,7 +326,7 @@ class Recording:
         ps = self.packets if view == 'all' else [p for p in self.packets if p.conn is None] if view == 'other' else self.conns[view].packets
         return [p for p in ps if p.data or p.conn is None] if payload else ps
 
-# %% ../../nbs/lab/37_wire.ipynb #f49dde22
+# %% ../../nbs/lab/37_wire.ipynb #38566161
 def _events(data) -> list:
     "The texts of the server-sent events in `data`: each `data:` line's \"content\", or the line itself where there is none."
     out = []
@@ -341,7 +347,9 @@ def label(p) -> str:
     if m := re.match(rb'([A-Z]{3,7} \S+) HTTP/1\.[01]\r\n', p.data): what = _text(m[1], 60)
     elif m := re.match(rb'HTTP/1\.[01] (\d{3} [^\r\n]*)', p.data): what = _text(m[1], 40)
     else: what = 'the last chunk' if p.data == b'0\r\n\r\n' else ''
-    if ev := _events(p.data): what = ' · '.join(filter(None, [what, ' '.join('“' + re.sub(r'\s', ' ', s)[:40] + '”' for s in ev[:3]) + (f' and {len(ev) - 3} more' if len(ev) > 3 else '')]))
+    if ev := _events(p.data):
+        said = ' '.join('“' + re.sub(r'\s', ' ', s)[:40] + '”' for s in ev[:3]) + (f' and {len(ev) - 3} more' if len(ev) > 3 else '')
+        what = ' · '.join(filter(None, [what, said]))
     return ' '.join(flags + [what or f'{len(p.data):,} byte{"s" if len(p.data) > 1 else ""}: {_text(p.data, 24)}'])
 
 def kind(p) -> str:
@@ -376,7 +384,7 @@ def fold(packets, selected=None) -> list:
         rows = out
     return rows
 
-# %% ../../nbs/lab/37_wire.ipynb #43c261a3
+# %% ../../nbs/lab/37_wire.ipynb #238e90ce
 _STYLE = '''<style>
 .cw{--ink:var(--jp-content-font-color1,var(--md-typeset-color,currentColor));--line:color-mix(in srgb,currentColor 22%,transparent);
 --up:color-mix(in srgb,BLUE 66%,currentColor);--down:color-mix(in srgb,GREEN 66%,currentColor);--bad:color-mix(in srgb,RED 62%,currentColor);
@@ -390,7 +398,8 @@ color:var(--ink);font:13px/1.35 system-ui,sans-serif;max-width:64em;container-ty
 .cw summary.r::-webkit-details-marker{display:none}.cw summary.r::before,.cw summary.r::after{content:none}
 .cw summary.r:hover,.cw details[open]>summary.r{background:color-mix(in srgb,BLUE 12%,transparent)}
 .cw summary:focus-visible{outline:2px solid var(--up)}
-.cw .t{text-align:right;opacity:.8;padding-bottom:1px}.cw .l{border:solid var(--line);border-width:0 1.5px;padding:3px .5em 0;position:relative;text-align:center;min-width:0;color:var(--up)}
+.cw .t{text-align:right;opacity:.8;padding-bottom:1px}
+.cw .l{border:solid var(--line);border-width:0 1.5px;padding:3px .5em 0;position:relative;text-align:center;min-width:0;color:var(--up)}
 .cw .d{color:var(--down)}.cw .l b{font-weight:500;display:block;overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
 .cw .l u{display:block;border-top:1.5px solid;margin:2px -.5em 0;height:4px;position:relative}
 .cw .l u::after{content:"";position:absolute;top:-5.5px;right:0;border:5px solid transparent;border-left:8px solid;border-right:0}
@@ -401,12 +410,15 @@ color:var(--ink);font:13px/1.35 system-ui,sans-serif;max-width:64em;container-ty
 .cw table.e{border-collapse:collapse;border-spacing:0;margin:0 0 6px;font-size:12px;display:table;width:auto;border:0;box-shadow:none;background:none;table-layout:auto}
 .cw table.e tr:nth-child(n)>th{text-align:left;font-weight:600;padding:6px 0 0;color:inherit;background:none;border:0;white-space:nowrap;font-size:12px;line-height:1.5}
 .cw table.e tr:nth-child(n){background:none}.cw table.e tr:nth-child(n):hover{background:color-mix(in srgb,BLUE 12%,transparent)}
-.cw table.e tr:nth-child(n)>td{border:0;border-bottom:1px solid var(--line);padding:0 .7em 0 0;text-align:left;vertical-align:top;line-height:1.5;background:none;max-width:none;white-space:nowrap;color:inherit;min-width:0}
-.cw table.e tr:nth-child(n)>td:first-child:not([colspan]){text-align:right;opacity:.75}.cw table.e td:is(:nth-child(1),:nth-child(2),:nth-child(4)){font:12px/1.5 ui-monospace,"DejaVu Sans Mono",monospace}
+.cw table.e tr:nth-child(n)>td{border:0;border-bottom:1px solid var(--line);padding:0 .7em 0 0;text-align:left;vertical-align:top;line-height:1.5;background:none;
+max-width:none;white-space:nowrap;color:inherit;min-width:0}
+.cw table.e tr:nth-child(n)>td:first-child:not([colspan]){text-align:right;opacity:.75}
+.cw table.e td:is(:nth-child(1),:nth-child(2),:nth-child(4)){font:12px/1.5 ui-monospace,"DejaVu Sans Mono",monospace}
 .cw table.e tr:nth-child(n)>td.w{white-space:normal;overflow-wrap:anywhere;max-width:26em;min-width:12em}
 .cw .ok{color:var(--down)}.cw .no{color:var(--bad);font-weight:600}
 .cw pre{font:12px/1.4 ui-monospace,"DejaVu Sans Mono",monospace;margin:0;padding:0;background:none;color:inherit;white-space:pre;border:0}
-@container (max-width:38em){.cw svg text{font-size:20px}.cw .r,.cw .g{grid-template-columns:3.6em minmax(0,1fr)}.cw .n{grid-column:2;padding:0 .5em 3px;border:solid var(--line);border-width:0 1.5px}.cw .b{margin-left:0}}
+@container (max-width:38em){.cw svg text{font-size:20px}.cw .r,.cw .g{grid-template-columns:3.6em minmax(0,1fr)}
+.cw .n{grid-column:2;padding:0 .5em 3px;border:solid var(--line);border-width:0 1.5px}.cw .b{margin-left:0}}
 </style>'''
 for _n in ('blue', 'green', 'red'): _STYLE = _STYLE.replace(_n.upper(), PALETTE[_n])
 
@@ -435,7 +447,7 @@ def _dump(frame, f, cap=160) -> str:
     if f.n > cap: lines.append(f'       … {f.n - cap:,} bytes more')
     return '<pre>' + '\n'.join(lines) + '</pre>'
 
-# %% ../../nbs/lab/37_wire.ipynb #7503a23e
+# %% ../../nbs/lab/37_wire.ipynb #439d4828
 def _numbers(p) -> str:
     "Relative numbers of a segment, or the addresses of another packet."
     k = p.facts
@@ -446,19 +458,23 @@ def _row(p, t0, selected) -> str:
     marks = ''.join(f'<i>{escape(m)}</i>' for m in p.marks)
     tip = f'{"to" if p.up else "from"} the kernel, {len(p.frame)} bytes' + (f', flags {_flags(p.facts["flags"])}' if p.facts.get('is_tcp') else '')
     lane = 'l' + ('' if p.up else ' d') + (' x' if p.marks else '')
-    return (f'<details{" open" if p.i == selected else ""}><summary class=r title="{escape(tip)}"><span class="t m">{_ms(p.t - t0)}</span><span class="{lane}"><b>{escape(label(p))}</b><u></u></span>'
+    return (f'<details{" open" if p.i == selected else ""}><summary class=r title="{escape(tip)}"><span class="t m">{_ms(p.t - t0)}</span>'
+            f'<span class="{lane}"><b>{escape(label(p))}</b><u></u></span>'
             f'<span class="n m">{escape(_numbers(p))}{marks}</span></summary>{packet_html(p)}</details>')
 
 def _folded(ps, t0, cap=40) -> str:
     "Many alike packets as one row, which opens to a line for each."
     down, up, bare = ([p for p in ps if p.data and not p.up], [p for p in ps if p.data and p.up], [p for p in ps if not p.data])
-    said = [f'{len(x):,} × {w}, {sum(len(p.data) for p in x):,} bytes' for x, w in ((down, '← data'), (up, '→ data')) if x] + ([f'{len(bare):,} bare ACKs'] if bare and bare[0].conn is not None else [f'{len(bare):,} others'] if bare else [])
+    said = [f'{len(x):,} × {w}, {sum(len(p.data) for p in x):,} bytes' for x, w in ((down, '← data'), (up, '→ data')) if x]
+    if bare: said.append(f'{len(bare):,} ' + ('others' if bare[0].conn is None else 'bare ACKs'))
     bad = sum(bool(p.marks) for p in ps)
     lines = '\n'.join(escape(f'{_ms(p.t - t0):>9}  {"→" if p.up else "←"}  {_numbers(p)}  {label(p)}  {" ".join(p.marks)}')for p in ps[:cap])
     more = f'\n          … and {len(ps) - cap:,} more: choose one with the slider' if len(ps) > cap else ''
     lane = 'l' if up else 'l d'
-    return (f'<details class=f><summary class=r title="{len(ps)} packets folded into one row: click"><span class="t m">{_ms(ps[0].t - t0)}</span><span class="{lane}"><b>{escape("; ".join(said))}</b><u></u></span>'
-            f'<span class="n m">{len(ps):,} packets in {_ms(ps[-1].t - ps[0].t)} ms{f"<i>{bad} marked</i>" if bad else ""}</span></summary><div class=b><pre>{lines}{more}</pre></div></details>')
+    marked = f'<i>{bad} marked</i>' if bad else ''
+    return (f'<details class=f><summary class=r title="{len(ps)} packets folded into one row: click"><span class="t m">{_ms(ps[0].t - t0)}</span>'
+            f'<span class="{lane}"><b>{escape("; ".join(said))}</b><u></u></span><span class="n m">{len(ps):,} packets in {_ms(ps[-1].t - ps[0].t)} ms{marked}</span></summary>'
+            f'<div class=b><pre>{lines}{more}</pre></div></details>')
 
 def _gap(ms) -> str:
     "The space between two rungs: higher for a longer silence."
@@ -471,8 +487,12 @@ def _strip(ps, t0, selected) -> str:
     span = max(ps[-1].t - t0, .1)
     step = next(s for s in (m*10**e for e in range(-2, 9) for m in (1, 2, 5)) if span/s <= 8)
     x = lambda t: 34 + (t - t0)/span*(W - 70)
-    b = ''.join(f'<path d="M{x(t0 + i*step):.1f} {mid - 30}v60" stroke="currentColor" stroke-opacity=".15"/><text x="{x(t0 + i*step):.1f}" y="86" text-anchor="middle">{i*step:g}</text>' for i in range(int(span/step + 1e-6) + 1))
-    b += f'<text x="{W - 2}" y="86" text-anchor="end">ms</text><path d="M34 {mid}H{W - 36}" stroke="currentColor" stroke-opacity=".5"/><text x="28" y="{mid - 8}" text-anchor="end">→</text><text x="28" y="{mid + 16}" text-anchor="end">←</text>'
+    b = ''
+    for i in range(int(span/step + 1e-6) + 1):
+        at = f'{x(t0 + i*step):.1f}'
+        b += f'<path d="M{at} {mid - 30}v60" stroke="currentColor" stroke-opacity=".15"/><text x="{at}" y="86" text-anchor="middle">{i*step:g}</text>'
+    b += f'<path d="M34 {mid}H{W - 36}" stroke="currentColor" stroke-opacity=".5"/>'
+    b += ''.join(f'<text x="{a}" y="{y}" text-anchor="end">{s}</text>' for a, y, s in ((W - 2, 86, 'ms'), (28, mid - 8, '→'), (28, mid + 16, '←')))
     thin = -(-len(ps)//1500)
     for p in (p for i, p in enumerate(ps) if i % thin == 0 or p.marks or p.i == selected):
         h = 5 + 2.2*len(p.data).bit_length()
@@ -480,7 +500,8 @@ def _strip(ps, t0, selected) -> str:
         b += f'<path d="M{x(p.t):.1f} {mid}v{-h if p.up else h:.0f}" stroke="{c}"/>'
     one = next((p for p in ps if p.i == selected), None)
     if one: b += f'<circle cx="{x(one.t):.1f}" cy="{mid}" r="4" fill="var(--up)"/>'
-    return f'<svg viewBox="0 0 {W} 92" role="img" aria-label="{len(ps)} packets in {_ms(span)} ms on a time axis" font-size="11" fill="currentColor" stroke-width="1.6" style="max-height:7.5em">{b}</svg>'
+    return (f'<svg viewBox="0 0 {W} 92" role="img" aria-label="{len(ps)} packets in {_ms(span)} ms on a time axis" font-size="11" fill="currentColor" stroke-width="1.6"'
+            f' style="max-height:7.5em">{b}</svg>')
 
 def default_packet(ps):
     "The packet that is open at first: the last request, else the first that carries something, else the first."
@@ -502,8 +523,10 @@ def wire_html(rec, view='last', payload=False, selected='request') -> str:
     if len(conns) == 1: c = rec.conns[conns.pop()]; ends, left = f'{c.client[0]}:{c.client[1]} ↔ {c.server[0]}:{c.server[1]}', 'client'
     count = ', '.join(f'{marks.count(m)} × {m}' for m in dict.fromkeys(marks)) or 'nothing unusual'
     n_bytes = [sum(len(p.data) for p in ps if p.up == u) for u in (True, False)]
-    return (f'{_STYLE}<div class=cw><p class=h>{escape(ends)}</p><p class=s>{len(ps):,} packets in {_ms(ps[-1].t - t0)} ms; payload → {n_bytes[0]:,} and ← {n_bytes[1]:,} bytes; {escape(count)}. A click on a rung opens its bytes.</p>'
-            f'{_strip(ps, t0, selected)}<div class="g" style="font-weight:600;margin-top:4px"><span class=t>ms</span><span style="display:flex;justify-content:space-between"><span>{left}</span><span>kernel</span></span><span class=n></span></div>{"".join(body)}</div>')
+    says = f'{len(ps):,} packets in {_ms(ps[-1].t - t0)} ms; payload → {n_bytes[0]:,} and ← {n_bytes[1]:,} bytes; {escape(count)}. A click on a rung opens its bytes.'
+    top = (f'<div class=g style="font-weight:600;margin-top:4px"><span class=t>ms</span><span style="display:flex;justify-content:space-between">'
+           f'<span>{left}</span><span>kernel</span></span><span class=n></span></div>')
+    return f'{_STYLE}<div class=cw><p class=h>{escape(ends)}</p><p class=s>{says}</p>{_strip(ps, t0, selected)}{top}{"".join(body)}</div>'
 
 # %% ../../nbs/lab/37_wire.ipynb #efa2bf89
 class _Shown(str):
@@ -511,7 +534,7 @@ class _Shown(str):
     def _repr_html_(self): return str(self)
     def __repr__(self): return f'{len(self):,} characters of HTML'
 
-# %% ../../nbs/lab/37_wire.ipynb #dc91981c
+# %% ../../nbs/lab/37_wire.ipynb #3489de0a
 import ipywidgets as W
 
 def recording(source, name=None) -> Recording:
@@ -534,7 +557,8 @@ class WireView(W.VBox):
         self.again = W.Button(description='read again', icon='refresh', tooltip='read the recording again, and show its last request')
         self.said, self.picture = W.HTML(), W.HTML()
         self.again.layout.display = None if hasattr(source, 'frames') else 'none'
-        super().__init__([W.HBox([self.view, self.payload], layout=W.Layout(flex_flow='row wrap')), W.HBox([self.packet, self.again], layout=W.Layout(flex_flow='row wrap')), self.said, self.picture])
+        rows = [W.HBox(r, layout=W.Layout(flex_flow='row wrap')) for r in ([self.view, self.payload], [self.packet, self.again])]
+        super().__init__([*rows, self.said, self.picture])
         self.read(view, packet)
         self.view.observe(lambda c: self._choose(), 'value'); self.payload.observe(lambda c: self._choose(), 'value')
         self.packet.observe(lambda c: self.draw(), 'value'); self.again.on_click(lambda b: self.read())
@@ -550,7 +574,8 @@ class WireView(W.VBox):
             if view != 'last': raise ValueError(f'view={view!r}: choose from {list(views.values())}')
             view = 'all'
         ended = getattr(self.source, 'exit_code', None)
-        self.said.value = f'<p>The machine has ended (exit code {ended}); this is what its card had sent and received. Boot another one, with pcap=True, for more.</p>' if ended is not None else ''
+        over = f'<p>The machine has ended (exit code {ended}); this is what its card had sent and received. Boot another one, with pcap=True, for more.</p>'
+        self.said.value = over if ended is not None else ''
         self._busy = True
         self.view.options = list(views.items()); self.view.value = view
         self._busy = False
