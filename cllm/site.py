@@ -255,7 +255,7 @@ class Book:
     def explained(self, n): "URL of the place where a chapter explains name `n`."; return f'{self.files[n.file].url}#{self.anchor[n]}'
     def source(self, n): "URL of the line that defines it."; return f'{n.file}.html#L{n.line}'
 
-# %% ../nbs/tools/12_site.ipynb #1eb754d4
+# %% ../nbs/tools/12_site.ipynb #c50126ec
 LEXERS = dict(c=CLexer, h=CLexer, S=GasLexer, py=PythonLexer, js=JavascriptLexer, css=CssLexer, html=HtmlLexer, json=JsonLexer)
 PLAIN = {'', 'p', 'w', 'n', 'err', 'o'}                 # token classes without a colour
 
@@ -277,6 +277,8 @@ def paint(text, lexer, link=lambda name, line, called: None, header=lambda path:
             if not part: continue
             part = html.escape(part, quote=False)
             if url: part = f'<a href="{url}">{part}</a>'
+            elif kind in Comment.Preproc and not i and (m := re.match(r'(\s*define\s+)(\w+)', part)) and (to := link(m[2], len(out) + 1, True)):
+                part = f'{m[1]}<a href="{to}">{m[2]}</a>{part[m.end():]}'
             row.append(part if cls in PLAIN else f'<span class="{cls}">{part}</span>')
     return out + [''.join(row)]
 
@@ -479,7 +481,7 @@ def chapter_page(book, c) -> Page:
 
 def _same_picture(o): return 'text/markdown' not in o.get('data', {}) and o['output_type'] != 'stream'      # the index shows its picture as a file
 
-# %% ../nbs/tools/12_site.ipynb #ba182b76
+# %% ../nbs/tools/12_site.ipynb #f9e24f3b
 _BANNER = re.compile(r'(nbs/[\w/]+\.ipynb)(?: § (.*?) ----| #(\w+)|\. Edit)')
 
 def file_page(book, f) -> Page:
@@ -494,17 +496,19 @@ def file_page(book, f) -> Page:
             at = next((s for n, s in starts.items() if n > k), None)
             anchor = f'#cell-{ids[m[3]]}' if m[3] in ids else '#' + c.sections[at.cell][1] if at and m[2] else ''
             lines[k] = f'<a class="banner" href="{relative(c.url + anchor, page.url)}">{html.escape(plain, False)}</a>'
+    for n in book.names[f]:                                              # what a macro or a label defines is no token of that name
+        if f'href="{(to := relative(book.explained(n), page.url))}"' not in lines[n.line - 1]: lines[n.line - 1] += f'<a class="also" href="{to}" data-name="{n.name}" aria-label="{n.name}"></a>'
     body = ''.join(f'<span id="L{k}"><a href="#L{k}" data-n="{k}" aria-label="line {k}"></a>{line}\n</span>' for k, line in enumerate(lines, 1))
     page.put(f'<div class="where"><code>{f}</code><span>{len(lines):,} lines</span><span>tangled from <a href="{relative(c.url, page.url)}">{html.escape(c.label)}</a></span></div>' + _pre(body, 'source'))
     page.toc = [(n.name, f'L{n.line}') for n in book.names[f] if n.kind in ('function', 'struct', 'union', 'enum', 'type', 'class', 'label')]
     return page
 
-# %% ../nbs/tools/12_site.ipynb #14e264dc
+# %% ../nbs/tools/12_site.ipynb #5ea30bbe
 def symbols_page(book, src, title, names) -> Page:
     "An index of names: what each is, the line that defines it, the section that explains it."
     page = Page(src, title=title, search=dict(exclude=True))
     page.head(1, title)
-    page.lines.append(f'{len(names):,} names. The second column leads to the line of the generated file, the last one to the place in a chapter that explains it.')
+    page.lines.append(f'{len(names):,} names: what each is, the line of the generated file that defines it, and the place in a chapter that explains it.')
     groups = {}
     for n in sorted(names, key=lambda n: (n.name.lower().lstrip('_'), n.name, n.file, n.line)): groups.setdefault(n.name.lstrip('_')[:1].upper() if n.name.lstrip('_')[:1].isalpha() else '0-9', []).append(n)
     for letter, ns in groups.items():
@@ -544,7 +548,7 @@ def _first_words(f) -> str:
         return re.match(r'.*?[.;](?=\s|$)|.*', said[own.end():])[0][:160].strip().rstrip(';.')
     return ''
 
-# %% ../nbs/tools/12_site.ipynb #1a5e5d05
+# %% ../nbs/tools/12_site.ipynb #8b30bc90
 STAGES = [1, 3, 4, 6, 8, 9, 13, 16, 18, 23, 28, 33]       # after these chapters the kernel can do something new that a tab shows
 
 def stages(book, out, which=STAGES) -> str:
@@ -552,6 +556,7 @@ def stages(book, out, which=STAGES) -> str:
     try:
         from cllm.tab import stage
         book.stages[None] = stage(out/'tab')
+        book.download = sum(f.stat().st_size for f in (out/'tab').rglob('*') if f.is_file())
         for n in which:
             if n in book.by_number and book.by_number[n].part in LAYERS: book.stages[n] = stage(out/'tab', upto=n)
     except (ImportError, MissingTool) as e: return str(e).splitlines()[0]
@@ -562,7 +567,7 @@ def run_page(book, why) -> Page:
     page = Page('run.md', title='Run it in this tab', hide=['navigation', 'toc'])
     page.head(1, 'Run it in this tab')
     if why: page.lines.append(f'This copy of the site was built without the kernel: {why}. `make docs` in a checkout where npm and gcc are installed puts it here.'); return page
-    page.lines.append('The kernel of this book, the same ELF that `make run` boots in QEMU, in an emulated PC inside your browser: its serial console, and an HTTP server that the page talks to. Nothing is installed and nothing leaves the tab. It needs about 10 MB of download and a browser with WebAssembly; it is some ten times slower than QEMU.')
+    page.lines.append(f'The kernel of this book, the same ELF that `make run` boots in QEMU, in an emulated PC inside your browser: its serial console, and an HTTP server that the page talks to. Nothing is installed and nothing leaves the tab. It downloads {book.download/1e6:.0f} MB, model included, and needs a browser with WebAssembly.')
     page.put(f'<p><a class="md-button md-button--primary" href="tab/{book.stages[None]}">Boot the whole kernel</a></p>')
     page.lines.append('Or boot it as it is after a chapter, with nothing but the files of the chapters up to there:')
     rows = ''.join(f'<li><a href="tab/{u}">chapters 1 to {n}</a>: {html.escape(book.by_number[n].short)} (<a href="{book.by_number[n].url}">read</a>)</li>' for n, u in book.stages.items() if n)
