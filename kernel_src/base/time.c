@@ -15,6 +15,7 @@
 #define PIT_SAMPLE      2400u            /* counts to measure over, at least: 2 ms */
 #define PIT_SPIN_MAX    1000000
 #define PIT_TRIES       8
+#define TSC_HZ_MAX      100000000000ull  /* more, and the TSC went backwards: v86's can */
 
 enum { PIT_CHANNEL0 = 0x40, PIT_CHANNEL2 = 0x42, PIT_COMMAND = 0x43, PIT_GATE = 0x61 };
 enum { PIT_RATE0 = 0x34, PIT_ONESHOT2 = 0xb0, PIT_LATCH2 = 0x80,
@@ -86,7 +87,7 @@ static uint64_t tsc_calibrate(uint32_t *error_ppm)
 {
     for (int i = 0; i < PIT_TRIES; i++) {
         uint64_t hz = tsc_measure(PIT_SAMPLE >> i / 2, error_ppm);
-        if (hz == 0 || !(inb(PIT_GATE) & PIT_GATE_OUT))
+        if (hz == 0 || (hz <= TSC_HZ_MAX && !(inb(PIT_GATE) & PIT_GATE_OUT)))
             return hz;
         pit_start();
     }
