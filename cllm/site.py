@@ -568,7 +568,7 @@ def run_page(book, why) -> Page:
     page.head(1, 'Run it in this tab')
     if why: page.lines.append(f'This copy of the site was built without the kernel: {why}. `make docs` in a checkout where npm and gcc are installed puts it here.'); return page
     page.lines.append(f'The kernel of this book, the same ELF that `make run` boots in QEMU, in an emulated PC inside your browser: its serial console, and an HTTP server that the page talks to. Nothing is installed and nothing leaves the tab. It downloads {book.download/1e6:.0f} MB, model included, and needs a browser with WebAssembly.')
-    page.put(f'<p><a class="md-button md-button--primary" href="tab/{book.stages[None]}">Boot the whole kernel</a></p>')
+    page.put(f'<p><a class="md-button md-button--primary" href="tab/{book.stages[None]}&amp;boot">Boot the whole kernel</a></p>')
     page.lines.append('Or boot it as it is after a chapter, with nothing but the files of the chapters up to there:')
     rows = ''.join(f'<li><a href="tab/{u}">chapters 1 to {n}</a>: {html.escape(book.by_number[n].short)} (<a href="{book.by_number[n].url}">read</a>)</li>' for n, u in book.stages.items() if n)
     page.put(f'<ul>{rows}</ul>')
