@@ -538,7 +538,8 @@ static bool submit_all(struct completion *c)
         struct llm_task *t = &c->t[i].task;
         t->prompt = c->t[i].tokens;
         t->embedding = c->shape == SHAPE_EMBEDDING;
-        t->n_predict = c->p.n_predict || c->p.echo ? c->p.n_predict : 1; // as llama-server
+        // 0 makes one, as in llama-server
+        t->n_predict = c->p.n_predict || c->p.echo ? c->p.n_predict : 1;
         t->id_slot = c->p.id_slot;
         t->cache_prompt = c->p.cache_prompt;
         t->ignore_eos = c->p.ignore_eos;
