@@ -606,7 +606,7 @@ def card(rec, name):
              '', f"- **Architecture**: llama; {m['parameters']:,} weights, {c['n_layer']} layers of width {c['n_embd']}, {c['n_head']} heads over {c['n_head_kv']} keys and values, SwiGLU {c['n_ff']}, tied embeddings, context {c['n_ctx']}",
              f"- **Vocabulary**: {c['n_vocab']} SentencePiece pieces (BPE, byte fallback, single digits); ChatML template", f"- **File**: {bits}, {rec['bytes'][name]:,} bytes",
              '- **Data**: made by this project and contained in this repository: the fact sheets, question lists, skills and story grammar of `nbs/train`, and the book itself. Nothing else.',
-             f"- **Recipe**: {m['tokens']:,} tokens in {m['steps']:,} steps of {m['batch_tokens']} tokens; Muon and AdamW, peak rate {m['lr']}, linear decay; {minutes:.0f} minutes on {rec['machine']}, PyTorch {rec['torch']}",
+             f"- **Recipe**: {m['tokens']:,} tokens in {m['steps']:,} steps of {m['batch_tokens']} tokens; Muon and AdamW, peak rate {m['lr']}, linear decay; {minutes:.0f} minutes on {m.get('machine', rec['machine'])}, PyTorch {rec['torch']}",
              '- **Licence**: Apache-2.0, as the book', '', '## Measured', '',
              'Perplexity on held-out ' + ', '.join(f'{k} {v:.3f}' for k, v in rec['perplexity'][name].items()) + '.', '']
     if chat:
