@@ -546,17 +546,49 @@ static bool empty_now(const struct grammar_node *v, const uint8_t *e, uint32_t i
     return false;
 }
 
-/* e[i]: from node i the end of its rule or body can be reached without reading. */
-static void find_empty(const struct grammar *g, uint8_t *e)
+/* Who asks about node i: chains of arrows, each with the number 2 * (node it leaves) + 1
+ * or + 2. */
+struct asking { uint16_t *first, *link; };
+
+static void add_arrow(struct asking *q, uint32_t from, uint32_t k, uint32_t to)
 {
-    for (bool changed = true, down = false; changed; down = !down) {
-        changed = false;
-        for (uint32_t k = 0; k < g->n_nodes; k++) {
-            uint32_t i = down ? g->n_nodes - 1 - k : k;
-            if (!e[i] && empty_now(g->node, e, i))
-                e[i] = changed = true;
+    q->link[2 * from + k] = q->first[to];
+    q->first[to] = (uint16_t)(2 * from + k + 1);
+}
+
+static void add_arrows(struct asking *q, const struct grammar_node *v, uint32_t i)
+{
+    uint8_t op = v[i].op;
+    bool call = op == GRAMMAR_CALL, rep = op == GRAMMAR_REP, alt = op == GRAMMAR_ALT;
+    if (op == GRAMMAR_NOP || call || rep || alt)
+        add_arrow(q, i, 0, v[i].next);
+    if (call)
+        add_arrow(q, i, 1, v[i].a);
+    else if (rep || (alt && v[i].alt))
+        add_arrow(q, i, 1, v[i].alt);
+}
+
+/* e[i]: from node i the end of its rule or body can be reached without reading. todo has
+ * room for all nodes: each turns empty once. */
+static void find_empty(struct grammar *g, uint8_t *e, struct asking *q, uint16_t *todo)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < g->n_nodes; i++) {
+        add_arrows(q, g->node, i);
+        if (g->node[i].op == GRAMMAR_END || g->node[i].op == GRAMMAR_AGAIN) {
+            e[i] = true;
+            todo[n++] = (uint16_t)i;
         }
     }
+    while (n)
+        for (uint32_t k = q->first[todo[--n]]; k; k = q->link[k - 1]) {
+            uint32_t i = (k - 1) / 2;
+            g->work++;
+            if (e[i] || !empty_now(g->node, e, i))
+                continue;
+            e[i] = true;
+            todo[n++] = (uint16_t)i;
+        }
 }
 
 /* The k-th node that can follow node i without reading; -1: there is no k-th. */
@@ -577,13 +609,14 @@ static int32_t follow(const struct grammar_node *v, const uint8_t *e, uint32_t i
 
 /* Depth-first from node `from`; a CALL on a loop, or 0. seen[i]: 0 not yet, k + 1
  * inside, at its k-th follower, 255 done. */
-static uint32_t find_loop(const struct grammar *g, const uint8_t *e, uint8_t *seen,
+static uint32_t find_loop(struct grammar *g, const uint8_t *e, uint8_t *seen,
                           uint16_t *stack, uint32_t from)
 {
     uint32_t depth = 1;
     for (stack[0] = (uint16_t)from; depth; ) {
         uint32_t i = stack[depth - 1];
         int32_t n = follow(g->node, e, i, seen[i]++);
+        g->work++;
         if (n < 0) {
             seen[i] = 255;
             depth--;
@@ -624,16 +657,17 @@ static void check_rules(struct reader *r)
 {
     struct grammar *g = r->g;
     size_t n = g->n_nodes;
-    uint8_t *e = kcalloc(n, 2 + 2 * sizeof(uint16_t));
+    uint8_t *e = kcalloc(n, 2 + 5 * sizeof(uint16_t));
     if (!e) {
         fail(r, GRAMMAR_NO_MEMORY, r->len, "out of memory", NULL, 0);
         return;
     }
     uint8_t *seen = e + n;
     uint16_t *stack = (uint16_t *)(void *)(e + 2 * n), *owner = stack + n;
+    struct asking q = { owner + n, owner + 2 * n };
     link_rules(r, owner);
     if (r->result == GRAMMAR_OK)
-        find_empty(g, e);
+        find_empty(g, e, &q, stack);
     for (uint32_t i = 0; i < n; i++)
         if (g->node[i].op == GRAMMAR_REP && e[g->node[i].alt]) {
             g->node[i].flag = true;

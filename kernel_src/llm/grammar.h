@@ -64,6 +64,7 @@ struct grammar {
     struct grammar_range *range;
     uint32_t n_nodes, n_ranges, n_rules;
     uint16_t root;
+    uint32_t work;       // nodes looked at while the rules were checked
 };
 
 struct grammar_error { uint32_t line, column; char text[GRAMMAR_ERROR_MAX]; };
