@@ -43,7 +43,8 @@ static void scope_open(struct jinja_run *r)
 
 static void scope_set(struct jinja_run *r, struct jinja_value name, struct jinja_value v)
 {
-    for (struct jinja_var *x = r->scope->first; x && jinja_step(r, 1); x = x->next)
+    size_t cost = 1 + name.len / 64;
+    for (struct jinja_var *x = r->scope->first; x && jinja_step(r, cost); x = x->next)
         if (same_name(x->name, name)) {
             x->value = v;
             return;
@@ -57,8 +58,9 @@ static void scope_set(struct jinja_run *r, struct jinja_value name, struct jinja
 
 static struct jinja_value scope_get(struct jinja_run *r, struct jinja_value name)
 {
+    size_t cost = 1 + name.len / 64;
     for (struct jinja_scope *s = r->scope; s; s = s->parent)
-        for (struct jinja_var *x = s->first; x && jinja_step(r, 1); x = x->next)
+        for (struct jinja_var *x = s->first; x && jinja_step(r, cost); x = x->next)
             if (same_name(x->name, name))
                 return x->value;
     const struct jinja_value *v = r->context ? jinja_get(r, r->context, name) : NULL;
@@ -446,6 +448,7 @@ static bool contains(struct jinja_run *r, struct jinja_value in, struct jinja_va
             type_error(r, OPERATOR_IN, x, in);
         return false;
     }
+    jinja_step(r, in.list->n / 4);
     for (uint32_t i = 0; i < in.list->n && !jinja_failed(r); i++)
         if (jinja_equal(r, in.list->item[i], x))
             return true;
@@ -578,12 +581,12 @@ static struct jinja_value capture(struct jinja_run *r, const struct jinja_node *
 }
 
 /* The value of parameter p, number i, or NULL if the call does not give one. */
-static const struct jinja_value *given(const struct jinja_args *a, uint32_t i,
-                                       struct jinja_value name)
+static const struct jinja_value *given(struct jinja_run *r, const struct jinja_args *a,
+                                       uint32_t i, struct jinja_value name)
 {
     if (i < a->n)
         return &a->value[i];
-    for (uint32_t k = 0; k < a->n_named; k++)
+    for (uint32_t k = 0; k < a->n_named && jinja_step(r, 1 + name.len / 64); k++)
         if (same_name(a->name[k], name))
             return &a->value[a->n + k];
     return NULL;
@@ -594,7 +597,7 @@ static bool bind_params(struct jinja_run *r, const struct macro *m, struct jinja
     uint32_t i = 0, used = 0;
     const struct jinja_node *p = m->params;
     for (; p && !jinja_failed(r); p = p->next, i++) {
-        const struct jinja_value *v = given(a, i, p->value);
+        const struct jinja_value *v = given(r, a, i, p->value);
         struct jinja_value none = jinja_undefined(p->value.str, p->value.len);
         used += v != NULL;
         scope_set(r, p->value, v ? *v : p->a ? jinja_eval(r, p->a) : none);

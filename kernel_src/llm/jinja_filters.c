@@ -64,19 +64,20 @@ static struct jinja_value strip(struct jinja_run *r, struct jinja_value s,
     uint32_t from = 0, code, n, keep;
     if (!absent(set) && set.type != JINJA_NONE && !want_string(r, "strip", set))
         return UNDEFINED;
-    size_t cost = set.type == JINJA_STRING ? set.len / 64 : 0;
-    for (; left && from < s.len && jinja_step(r, cost); from += n) {
+    size_t cost = set.type == JINJA_STRING ? set.len + 1 : 1;      // for each byte of s
+    if (!jinja_step(r, s.len * cost / 64))
+        return UNDEFINED;
+    for (; left && from < s.len; from += n) {
         n = jinja_char(s.str + from, s.len - from, &code);
         if (!in_set(set, s.str + from, n, code))
             break;
     }
     keep = right ? from : s.len;
-    for (uint32_t at = from; right && at < s.len && jinja_step(r, cost); at += n) {
+    for (uint32_t at = from; right && at < s.len; at += n) {
         n = jinja_char(s.str + at, s.len - at, &code);
         if (!in_set(set, s.str + at, n, code))
             keep = at + n;
     }
-    jinja_step(r, s.len / 64);
     return jinja_string(s.str + from, keep - from);
 }
 
@@ -153,6 +154,7 @@ static struct jinja_value escape(struct jinja_run *r, struct jinja_value v)
     static const char from[] = "&<>'\"";
     static const char *const to[] = { "&amp;", "&lt;", "&gt;", "&#39;", "&#34;" };
     struct jinja_text t = { 0 };
+    jinja_step(r, v.len / 64);
     for (uint32_t i = 0; i < v.len && !jinja_failed(r); i++) {
         const char *at = v.str[i] ? strchr(from, v.str[i]) : NULL;
         const char *s = at ? to[at - from] : v.str + i;
@@ -254,6 +256,7 @@ FN(method_splitlines)
 {
     (void)arg;
     struct jinja_value out = jinja_new_list(r, JINJA_LIST, 0);
+    jinja_step(r, self.len / 64);
     for (uint32_t at = 0; at < self.len && !jinja_failed(r);)
         jinja_append(r, out, take_line(self, &at));
     return out;
@@ -275,7 +278,8 @@ FN(filter_indent)
         jinja_text_add(r, &t, pad.str, pad.len);
     bool first = true, blank = jinja_truth(arg[2]);
     uint32_t at = 0, ends = 0;
-    while (at < self.len && !jinja_failed(r)) {
+    jinja_step(r, self.len / 64);
+    while (at < self.len && jinja_step(r, 1)) {
         struct jinja_value line = take_line(self, &at);
         ends = (uint32_t)(line.str - self.str) + line.len;
         jinja_text_add(r, &t, "\n", !first);
@@ -290,23 +294,24 @@ FN(filter_indent)
     return jinja_text_value(&t);
 }
 
-static bool begins(struct jinja_value s, struct jinja_value with, bool at_end)
+static bool begins(struct jinja_run *r, struct jinja_value s, struct jinja_value with,
+                   bool at_end)
 {
-    return with.type == JINJA_STRING && with.len <= s.len &&
+    return with.type == JINJA_STRING && jinja_step(r, 1) && with.len <= s.len &&
+           jinja_step(r, with.len / 64) &&
            !memcmp(s.str + (at_end ? s.len - with.len : 0), with.str, with.len);
 }
 
 static struct jinja_value starts_ends(struct jinja_run *r, struct jinja_value s,
                                       struct jinja_value with, bool at_end)
 {
-    bool yes = begins(s, with, at_end);
+    bool yes = begins(r, s, with, at_end);
     if (with.type == JINJA_TUPLE)
         for (uint32_t i = 0; i < with.list->n && !jinja_failed(r); i++)
             yes |= want_string(r, "startswith", with.list->item[i]) &&
-                   begins(s, with.list->item[i], at_end);
+                   begins(r, s, with.list->item[i], at_end);
     else
         want_string(r, at_end ? "endswith" : "startswith", with);
-    jinja_step(r, 1);
     return jinja_boolean(yes);
 }
 
@@ -315,12 +320,12 @@ FN(method_endswith) { return starts_ends(r, self, arg[0], true); }
 FN(method_removeprefix)
 {
     want_string(r, "removeprefix", arg[0]);
-    return begins(self, arg[0], false) ? piece(self, arg[0].len, self.len) : self;
+    return begins(r, self, arg[0], false) ? piece(self, arg[0].len, self.len) : self;
 }
 FN(method_removesuffix)
 {
     want_string(r, "removesuffix", arg[0]);
-    return begins(self, arg[0], true) ? piece(self, 0, self.len - arg[0].len) : self;
+    return begins(r, self, arg[0], true) ? piece(self, 0, self.len - arg[0].len) : self;
 }
 
 /* Character offsets, as Python counts. */
@@ -351,32 +356,37 @@ FN(method_count)
     int64_t n = 0, at = want_string(r, "count", arg[0]) ? 0 : -1;
     if (!arg[0].len)
         return jinja_integer((int64_t)jinja_count_chars(r, self) + 1);
-    for (; at >= 0 && (at = jinja_find(r, self, arg[0], (uint32_t)at)) >= 0; n++)
+    while (at >= 0 && jinja_step(r, 1) &&
+           (at = jinja_find(r, self, arg[0], (uint32_t)at)) >= 0) {
         at += arg[0].len;
+        n++;
+    }
     return jinja_integer(n);
 }
 
-static struct jinja_value all_chars(struct jinja_value s, bool (*is)(int c))
+static struct jinja_value all_chars(struct jinja_run *r, struct jinja_value s,
+                                    bool (*is)(int c))
 {
-    bool yes = s.len;
-    for (uint32_t i = 0; i < s.len; i++)
-        yes &= is((uint8_t)s.str[i]);
+    bool yes = s.len && jinja_step(r, s.len / 64);
+    for (uint32_t i = 0; yes && i < s.len; i++)
+        yes = is((uint8_t)s.str[i]);
     return jinja_boolean(yes);
 }
 static bool is_digit(int c) { return isdigit(c); }
 static bool is_alpha(int c) { return isalpha(c) || c >= 0x80; }
 static bool is_alnum(int c) { return isalnum(c) || c >= 0x80; }
 static bool is_blank(int c) { return isspace(c); }
-FN(method_isdigit) { UNUSED; return all_chars(self, is_digit); }
-FN(method_isalpha) { UNUSED; return all_chars(self, is_alpha); }
-FN(method_isalnum) { UNUSED; return all_chars(self, is_alnum); }
-FN(method_isspace) { UNUSED; return all_chars(self, is_blank); }
+FN(method_isdigit) { UNUSED; return all_chars(r, self, is_digit); }
+FN(method_isalpha) { UNUSED; return all_chars(r, self, is_alpha); }
+FN(method_isalnum) { UNUSED; return all_chars(r, self, is_alnum); }
+FN(method_isspace) { UNUSED; return all_chars(r, self, is_blank); }
 
 static struct jinja_value one_case(struct jinja_run *r, struct jinja_value v, bool upper)
 {
     bool any = false, other = false;
     v = jinja_str(r, v);
-    for (uint32_t i = 0; i < v.len; i++) {
+    jinja_step(r, v.len / 64);
+    for (uint32_t i = 0; i < v.len && !jinja_failed(r); i++) {
         any |= upper ? isupper((uint8_t)v.str[i]) : islower((uint8_t)v.str[i]);
         other |= upper ? islower((uint8_t)v.str[i]) : isupper((uint8_t)v.str[i]);
     }
@@ -387,38 +397,131 @@ FN(test_lower) { UNUSED; return one_case(r, self, false); }
 
 /* ---- nbs/llm/26_jinja.ipynb § Formatting ---- */
 
+#define WIDTH_MAX     999
+#define PRECISION_MAX 99
+
+struct conversion {                          // %[flags][width][.precision]kind
+    bool left, zero;
+    char sign, kind;                         // sign: what stands before a positive number
+    uint32_t width, precision;
+    bool precise;                            // a precision is given
+};
+
+static bool read_flag(struct conversion *c, char flag)
+{
+    c->left |= flag == '-';
+    c->zero |= flag == '0';
+    if (flag == '+' || (flag == ' ' && !c->sign))
+        c->sign = flag;
+    return flag == '-' || flag == '0' || flag == '+' || flag == ' ';
+}
+
+static uint32_t read_digits(const char *s, uint32_t n, uint32_t *at)
+{
+    uint32_t v = 0;
+    for (; *at < n && isdigit((uint8_t)s[*at]); ++*at)
+        v = v > WIDTH_MAX ? v : v * 10 + (uint32_t)(s[*at] - '0');
+    return v;
+}
+
+/* s[0, n): what stands between '%' and the kind. */
+static struct conversion read_conversion(struct jinja_run *r, const char *s, uint32_t n)
+{
+    struct conversion c = { .kind = s[n] };
+    uint32_t at = 0;
+    while (at < n && read_flag(&c, s[at]))
+        at++;
+    c.width = read_digits(s, n, &at);
+    c.precise = at < n && s[at] == '.';
+    at += c.precise;
+    c.precision = c.precise ? read_digits(s, n, &at) : 0;
+    if (c.width > WIDTH_MAX || c.precision > PRECISION_MAX)
+        jinja_fail(r, JINJA_TOO_BIG, "a %% format has a width of at most %d and a "
+                   "precision of at most %d", WIDTH_MAX, PRECISION_MAX);
+    if (at < n)
+        jinja_fail(r, JINJA_BAD, "a broken %% format");
+    return c;
+}
+
+static void add_filled(struct jinja_run *r, struct jinja_text *t,
+                       const struct conversion *c, char sign, struct jinja_value body)
+{
+    uint32_t n = jinja_count_chars(r, body) + (sign != 0),
+             fill = c->width > n ? c->width - n : 0;
+    jinja_step(r, 1 + fill / 64);
+    for (uint32_t i = 0; i < fill && !c->left && !c->zero; i++)
+        jinja_text_add(r, t, " ", 1);
+    jinja_text_add(r, t, &sign, sign != 0);
+    for (uint32_t i = 0; i < fill && !c->left && c->zero; i++)
+        jinja_text_add(r, t, "0", 1);
+    jinja_text_add(r, t, body.str, body.len);
+    for (uint32_t i = 0; i < fill && c->left; i++)
+        jinja_text_add(r, t, " ", 1);
+}
+
+static void format_text(struct jinja_run *r, struct jinja_text *t, struct conversion c,
+                        struct jinja_value v)
+{
+    struct jinja_text body = { 0 };
+    if (c.kind == 's' && v.type == JINJA_STRING)
+        body = (struct jinja_text){ (char *)(uintptr_t)v.str, v.len, v.len };
+    else if (c.kind == 's')
+        jinja_add_str(r, &body, v);
+    else
+        jinja_add_repr(r, &body, v);
+    uint32_t n = 0;
+    for (uint32_t i = 0; c.precise && i < c.precision && n < body.len; i++)
+        n += jinja_char(body.s + n, body.len - n, NULL);
+    c.zero = false;
+    add_filled(r, t, &c, 0, jinja_string(body.s, c.precise ? n : body.len));
+}
+
+static void format_integer(struct jinja_run *r, struct jinja_text *t,
+                           const struct conversion *c, struct jinja_value v)
+{
+    char buf[PRECISION_MAX + 1];
+    if (v.type == JINJA_FLOAT && (c->kind == 'x' || c->kind == 'X' ||
+                                  !(fabs(v.num) < 0x1p63))) {
+        bad(r, "this % conversion", v);
+        return;
+    }
+    int64_t i = v.type == JINJA_FLOAT ? (int64_t)v.num
+              : v.type == JINJA_BOOL ? v.boolean : v.i;
+    unsigned long long u = i < 0 ? 0 - (unsigned long long)i : (unsigned long long)i;
+    int least = c->precision ? (int)c->precision : 1;      // a 0 is a digit even then
+    int n = c->kind == 'x' ? snprintf(buf, sizeof buf, "%.*llx", least, u)
+          : c->kind == 'X' ? snprintf(buf, sizeof buf, "%.*llX", least, u)
+                           : snprintf(buf, sizeof buf, "%.*llu", least, u);
+    add_filled(r, t, c, i < 0 ? '-' : c->sign, jinja_string(buf, (size_t)n));
+}
+
+static void format_real(struct jinja_run *r, struct jinja_text *t,
+                        const struct conversion *c, double v)
+{
+    char buf[320 + PRECISION_MAX];           // 309 digits before the point
+    int p = c->precise ? (int)c->precision : 6;
+    double a = fabs(v);
+    int n = c->kind == 'f' ? snprintf(buf, sizeof buf, "%.*f", p, a)
+          : c->kind == 'e' ? snprintf(buf, sizeof buf, "%.*e", p, a)
+                           : snprintf(buf, sizeof buf, "%.*g", p, a);
+    bool negative = v == v && __builtin_signbit(v);
+    add_filled(r, t, c, negative ? '-' : c->sign, jinja_string(buf, (size_t)n));
+}
+
 static void format_one(struct jinja_run *r, struct jinja_text *t, const char *spec,
                        uint32_t n, struct jinja_value v)
 {
-    char f[24], buf[420], kind = spec[n - 1];
-    uint32_t width = 0;
-    for (uint32_t i = 0; i < n; i++)
-        width = isdigit((uint8_t)spec[i]) ? width * 10 + (uint32_t)(spec[i] - '0') : 0;
-    if (kind == 's' && n == 1) {
-        jinja_add_str(r, t, v);
+    struct conversion c = read_conversion(r, spec, n - 1);
+    if (jinja_failed(r))
         return;
-    }
-    if (kind == 'r' && n == 1) {
-        jinja_add_repr(r, t, v);
-        return;
-    }
-    if (n > 8 || width > 99 || !strchr("dixXfeg", kind) || !jinja_is_number(v)) {
+    if (c.kind == 's' || c.kind == 'r')
+        format_text(r, t, c, v);
+    else if (!c.kind || !strchr("dixXfeg", c.kind) || !jinja_is_number(v))
         bad(r, "this % conversion", v);
-        return;
-    }
-    bool real = strchr("feg", kind);
-    if (!real && v.type == JINJA_FLOAT && (kind == 'x' || kind == 'X' ||
-                                           !(fabs(v.num) < 0x1p63))) {
-        bad(r, "this % conversion", v);
-        return;
-    }
-    int64_t i = v.type == JINJA_FLOAT ? (real ? 0 : (int64_t)v.num)
-              : v.type == JINJA_BOOL ? v.boolean : v.i;
-    snprintf(f, sizeof f, "%%%.*s%s%c", (int)n - 1, spec, real ? "" : "ll",
-             kind == 'i' ? 'd' : kind);
-    int len = real ? snprintf(buf, sizeof buf, f, jinja_double(v))
-                   : snprintf(buf, sizeof buf, f, (long long)i);
-    jinja_text_add(r, t, buf, len < (int)sizeof buf ? (size_t)len : sizeof buf - 1);
+    else if (strchr("feg", c.kind))
+        format_real(r, t, &c, jinja_double(v));
+    else
+        format_integer(r, t, &c, v);
 }
 
 static bool is_flag(char c) { return c && strchr("0123456789.-+ ", c); }
@@ -428,6 +531,7 @@ struct jinja_value jinja_format(struct jinja_run *r, struct jinja_value fmt,
 {
     struct jinja_text t = { 0 };
     uint32_t n_args = args.type == JINJA_TUPLE ? args.list->n : 1, used = 0, n;
+    jinja_step(r, fmt.len / 64);
     for (uint32_t i = 0; i < fmt.len && !jinja_failed(r); i += n) {
         n = 1;
         if (fmt.str[i] != '%') {
@@ -470,13 +574,14 @@ static struct jinja_value field(struct jinja_run *r, const struct jinja_args *a,
 {
     uint32_t i = name.len ? 0 : (*next)++;
     bool number = true;
+    jinja_step(r, 1);
     for (uint32_t k = 0; k < name.len && k < 6; k++) {
         number &= isdigit((uint8_t)name.str[k]) && k < 5;
         i = i * 10 + (uint32_t)(name.str[k] - '0');
     }
     if (number && i < a->n)
         return a->value[i];
-    for (uint32_t k = 0; k < a->n_named; k++)
+    for (uint32_t k = 0; k < a->n_named && jinja_step(r, 1 + name.len / 64); k++)
         if (a->name[k].len == name.len && !memcmp(a->name[k].str, name.str, name.len))
             return a->value[a->n + k];
     jinja_fail(r, JINJA_BAD, "format has nothing for {%.*s}",
@@ -488,6 +593,7 @@ FN(method_format)
 {
     struct jinja_text t = { 0 };
     uint32_t next = 0;
+    jinja_step(r, self.len / 64);
     for (uint32_t i = 0; i < self.len && !jinja_failed(r); i++) {
         char c = self.str[i];
         bool twice = i + 1 < self.len && self.str[i + 1] == c;
@@ -625,11 +731,11 @@ static struct jinja_value by_path(struct jinja_run *r, struct jinja_value v,
         return jinja_item(r, v, path);
     if (!want_string(r, "attribute", path))
         return UNDEFINED;
-    for (uint32_t at = 0; at <= path.len && !jinja_failed(r);) {
+    for (uint32_t at = 0; at <= path.len && jinja_step(r, 1);) {
         const char *dot = memchr(path.str + at, '.', path.len - at);
         uint32_t end = dot ? (uint32_t)(dot - path.str) : path.len;
         struct jinja_value key = piece(path, at, end);
-        if (all_chars(key, is_digit).boolean)
+        if (all_chars(r, key, is_digit).boolean)
             key = jinja_read_number(r, key.str, key.len);
         v = jinja_item(r, v, key);
         if (v.type == JINJA_UNDEFINED && !absent(missing))
@@ -662,7 +768,8 @@ FN(filter_length)
 
 static struct jinja_value at_end(struct jinja_run *r, struct jinja_value v, bool last)
 {
-    const struct jinja_list *l = jinja_items(r, v);
+    bool list = v.type == JINJA_LIST || v.type == JINJA_TUPLE;
+    const struct jinja_list *l = list ? v.list : jinja_items(r, v);
     return l->n ? l->item[last ? l->n - 1 : 0] : jinja_undefined("of nothing", 10);
 }
 FN(filter_first) { UNUSED; return at_end(r, self, false); }
@@ -759,7 +866,7 @@ static void merge_sort(struct jinja_run *r, struct jinja_value *v,
                        struct jinja_value *key, uint32_t n, bool reverse)
 {
     struct jinja_value *v2 = v + n, *key2 = key + n;
-    for (uint32_t w = 1; w < n && !jinja_failed(r); w *= 2) {
+    for (uint32_t w = 1; w < n && jinja_step(r, n / 4); w *= 2) {
         for (uint32_t lo = 0; lo < n && jinja_step(r, 1); lo += 2 * w) {
             uint32_t a = lo, mid = lo + w < n ? lo + w : n, b = mid,
                      end = mid + w < n ? mid + w : n;
@@ -967,6 +1074,7 @@ static void json_string(struct jinja_run *r, struct jinja_text *t, struct jinja_
 {
     static const char from[] = "\"\\\n\r\t\b\f", to[] = "\"\\nrtbf";
     uint32_t code, n;
+    jinja_step(r, v.len / 64);
     jinja_text_add(r, t, "\"", 1);
     for (uint32_t at = 0; at < v.len && !jinja_failed(r); at += n) {
         n = jinja_char(v.str + at, v.len - at, &code);
@@ -1263,6 +1371,7 @@ FN(fn_strftime_now)
     if (!want_string(r, "strftime_now", arg[0]))
         return UNDEFINED;
     const char *s = arg[0].str, *end = s + arg[0].len;
+    jinja_step(r, arg[0].len / 64);
     for (; s < end && !jinja_failed(r); s++) {
         bool bare = end - s > 2 && s[0] == '%' && s[1] == '-';
         if (*s == '%' && end - s > 1) {

@@ -174,7 +174,8 @@ struct jinja_value *jinja_get(struct jinja_run *r, const struct jinja_dict *d,
     for (uint32_t i = 0; i < d->n; i++) {
         struct jinja_value *k = &d->key[i];
         bool quick = k->type == JINJA_STRING && key.type == JINJA_STRING;
-        if (quick ? k->len == key.len && !memcmp(k->str, key.str, key.len)
+        if (quick ? k->len == key.len && jinja_step(r, key.len / 64) &&
+                    !memcmp(k->str, key.str, key.len)
                   : jinja_equal(r, *k, key))
             return &d->value[i];
     }
@@ -321,7 +322,7 @@ int64_t jinja_find(struct jinja_run *r, struct jinja_value s, struct jinja_value
         while (n < what.len && s.str[at + n] == what.str[n])
             n++;
         if (n == what.len)
-            return (int64_t)at;
+            return jinja_step(r, (work + n) / 64) ? (int64_t)at : -1;
         work += n + 1;
         if (work >= 64 && !jinja_step(r, work / 64))
             return -1;
@@ -335,7 +336,7 @@ const struct jinja_list *jinja_items(struct jinja_run *r, struct jinja_value v)
 {
     static const struct jinja_list none;
     if (v.type == JINJA_LIST || v.type == JINJA_TUPLE)
-        return v.list;
+        return jinja_step(r, v.list->n / 4) ? v.list : &none;
     struct jinja_value out = jinja_new_list(r, JINJA_LIST, 0);
     if (v.type == JINJA_DICT) {
         for (uint32_t i = 0; i < v.dict->n && !jinja_failed(r); i++)
@@ -427,7 +428,7 @@ bool jinja_equal(struct jinja_run *r, struct jinja_value a, struct jinja_value b
         same = a.len == b.len && jinja_step(r, a.len / 64) &&
                !memcmp(a.str, b.str, a.len);
     } else if (a.type == JINJA_LIST || a.type == JINJA_TUPLE) {
-        same = a.list->n == b.list->n;
+        same = a.list->n == b.list->n && jinja_step(r, a.list->n / 4);
         for (uint32_t i = 0; same && i < a.list->n; i++)
             same = jinja_equal(r, a.list->item[i], b.list->item[i]);
     } else if (a.type == JINJA_DICT) {
@@ -450,6 +451,7 @@ int jinja_compare(struct jinja_run *r, struct jinja_value a, struct jinja_value 
         c = jinja_step(r, a.len / 64) ? compare_strings(a, b) : 2;
     } else if (a.type == b.type && (a.type == JINJA_LIST || a.type == JINJA_TUPLE)) {
         uint32_t n = a.list->n < b.list->n ? a.list->n : b.list->n, i = 0;
+        jinja_step(r, n / 4);
         while (i < n && jinja_equal(r, a.list->item[i], b.list->item[i]))
             i++;
         c = i < n ? jinja_compare(r, a.list->item[i], b.list->item[i])
@@ -514,6 +516,7 @@ static void add_quoted(struct jinja_run *r, struct jinja_text *t, struct jinja_v
     bool single = memchr(v.str, '\'', v.len), twice = memchr(v.str, '"', v.len);
     char q = single && !twice ? '"' : '\'';
     uint32_t c, n;
+    jinja_step(r, v.len / 64);
     jinja_text_add(r, t, &q, 1);
     for (uint32_t at = 0; at < v.len && !jinja_failed(r); at += n) {
         n = jinja_char(v.str + at, v.len - at, &c);
