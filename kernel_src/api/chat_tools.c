@@ -154,8 +154,19 @@ static void add_key(struct gbnf *g, const char *name)
     add(g, "\\\"\" space \":\" space ");
 }
 
-/* Rules of a grammar, with a prefix to each name, so that grammars can stand together. */
-static void add_renamed(struct gbnf *g, const char *s, const char *prefix)
+/* Is this name, of a rule of chapter 25, the schema's own? */
+static bool is_own(const char *name, const char *end)
+{
+    if (end - name == 4 && !memcmp(name, "root", 4))
+        return true;
+    while (name < end && !isdigit((uint8_t)*name))
+        name++;
+    return name < end;
+}
+
+/* Rules of a grammar, with a prefix to each name, so that grammars can stand together.
+ * own: the prefix of the schema's own rules. */
+static void add_renamed(struct gbnf *g, const char *s, const char *own)
 {
     char quote = 0;
     while (*s) {
@@ -163,7 +174,7 @@ static void add_renamed(struct gbnf *g, const char *s, const char *prefix)
         if (!quote && isalpha((uint8_t)*s)) {
             while (isalnum((uint8_t)*s) || *s == '-')
                 s++;
-            add(g, prefix);
+            add(g, is_own(from, s) ? own : "json-");
         } else {
             if (quote && *s == '\\' && s[1])
                 s++;
@@ -188,7 +199,7 @@ static bool add_schema(struct gbnf *g, const struct json_node *tool, int i, char
     snprintf(prefix, sizeof prefix, "t%d-", i);
     if (json_is(schema, JSON_NULL) || json_count(schema) == 0)
         schema = NULL;
-    char *rules = json_schema_to_grammar(schema, &len, why, sizeof why);
+    char *rules = json_schema_rules(schema, &len, why, sizeof why);
     if (!rules && strcmp(why, "out of memory") == 0)
         return false;
     if (!rules) {
@@ -197,7 +208,6 @@ static bool add_schema(struct gbnf *g, const struct json_node *tool, int i, char
         return false;
     }
     add_renamed(g, rules, prefix);
-    add(g, "\n");
     kfree(rules);
     return true;
 }
@@ -287,6 +297,7 @@ char *chat_tools_grammar(const struct chat_tools *t, enum chat_format format,
                 g.no_memory = true;
         }
     i = 0;
+    add_renamed(&g, json_schema_shared, "");
     add(&g, "call ::=");
     for (const struct json_node *e = json_first(list); e; e = json_next(list, e), i++)
         if (wanted(t, e))

@@ -27,7 +27,7 @@ struct conv {
     struct text out, aux;                  // rules; helper rules of the present one
     struct json_writer lit;
     struct prop *prop;                     // (n_props) of the present object
-    uint32_t n_props;
+    uint32_t n_props, compared;
     bool failed;
     char *err;
     size_t err_cap;
@@ -1284,8 +1284,10 @@ static unsigned types_of(struct conv *c, const struct set *s)
     for (uint32_t i = 0; i < s->n; i++) {
         const struct json_node *t = json_get(node_at(c, s->item[i]), "type");
         unsigned here = json_is(t, JSON_ARRAY) ? 0 : t ? type_bits(c, t) : T_ALL;
-        for (const struct json_node *e = json_is(t, JSON_ARRAY) ? json_first(t) : NULL; e;
-             e = json_next(t, e))
+        if (json_count(t) > COUNT(types))
+            fail(c, "'type' names more types than there are");
+        for (const struct json_node *e = json_is(t, JSON_ARRAY) ? json_first(t) : NULL;
+             e && !c->failed; e = json_next(t, e))
             here |= type_bits(c, e);
         said |= t != NULL;
         all &= here;
@@ -1309,37 +1311,62 @@ static unsigned type_of_value(const struct json_node *v)
     return T_OBJECT;
 }
 
+static bool same_node(struct conv *c, const struct json_node *a,
+                      const struct json_node *b)
+{
+    c->compared++;
+    if (a->type != b->type || a->span != b->span)
+        return false;
+    switch (a->type) {
+    case JSON_BOOL: return a->boolean == b->boolean;
+    case JSON_NUMBER: return a->is_int == b->is_int && a->i == b->i;  // or num's bits
+    case JSON_STRING:
+        if (a->len != b->len)
+            return false;
+        c->compared += a->len;
+        return !memcmp(a->str, b->str, a->len);
+    }
+    return true;
+}
+
 static bool same_json(struct conv *c, const struct json_node *a,
                       const struct json_node *b)
 {
-    jw_reset(&c->lit);
-    jw_node(&c->lit, a);
-    size_t n = c->lit.len;
-    struct json_writer w;
-    jw_init(&w, JSON_SCHEMA_TEXT_MAX);
-    jw_node(&w, b);
-    bool same = !c->lit.failed && !w.failed && w.len == n &&
-                !memcmp(w.buf, c->lit.buf, n);
-    jw_free(&w);
-    return same;
+    const struct json_node *end = a + a->span;
+    while (a < end && same_node(c, a, b))
+        a++, b++;
+    return a == end;
 }
 
-/* Is v, from the list `from`, what every other enum and const of the set lists? */
-static bool listed(struct conv *c, const struct set *s, const struct json_node *from,
+/* The values of an enum or a const, one behind the other. */
+struct list { const struct json_node *from, *to; };
+
+/* The lists of a set, in its order. */
+static uint32_t lists_of(struct conv *c, const struct set *s, struct list *list)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < s->n; i++) {
+        const struct json_node *one = json_get(node_at(c, s->item[i]), "const");
+        const struct json_node *e = json_get(node_at(c, s->item[i]), "enum");
+        if (one)
+            list[n++] = (struct list){ one, one + one->span };
+        if (e && !json_is(e, JSON_ARRAY))
+            fail(c, "'enum' must be an array");
+        else if (e)
+            list[n++] = (struct list){ e + 1, e + e->span };
+    }
+    return n;
+}
+
+/* Do all lists have v? */
+static bool listed(struct conv *c, const struct list *list, uint32_t n,
                    const struct json_node *v)
 {
-    for (uint32_t i = 0; i < s->n; i++) {
-        const struct json_node *e = json_get(node_at(c, s->item[i]), "enum");
-        const struct json_node *k = json_get(node_at(c, s->item[i]), "const");
-        e = e == from ? NULL : e;
-        if (k && k != from && !same_json(c, k, v))
-            return false;
-        if (json_count(e) > JSON_SCHEMA_PROPS_MAX)
-            fail(c, "'enum' is too long to be compared with another");
-        const struct json_node *x = e && !c->failed ? json_first(e) : NULL;
-        while (x && !same_json(c, x, v))
-            x = json_next(e, x);
-        if (e && !x)
+    for (uint32_t i = 0; i < n; i++) {
+        const struct json_node *x = list[i].from;
+        while (x < list[i].to && !same_json(c, x, v))
+            x += x->span;
+        if (x == list[i].to)
             return false;
     }
     return true;
@@ -1347,24 +1374,21 @@ static bool listed(struct conv *c, const struct set *s, const struct json_node *
 
 static void put_listed(struct conv *c, const struct set *s, unsigned mask)
 {
-    const struct json_node *e = NULL, *one = NULL;
+    struct list list[2 * JSON_SCHEMA_SET_MAX];
+    uint32_t n = lists_of(c, s, list);
     bool first = true;
     for (size_t i = 0; i < COUNT(hints); i++)
         if (any_has(c, s, hints[i].key) && strcmp(hints[i].key, "format"))
             fail(c, "'%s' beside 'enum' or 'const' is not supported", hints[i].key);
-    for (uint32_t i = 0; i < s->n && !e && !one; i++) {
-        one = json_get(node_at(c, s->item[i]), "const");
-        e = one ? NULL : json_get(node_at(c, s->item[i]), "enum");
-    }
-    if (e && !json_is(e, JSON_ARRAY)) {
-        fail(c, "'enum' must be an array");
+    if (c->failed)
         return;
-    }
     mask |= mask & T_NUMBER ? T_INTEGER : 0;
     putf(c, &c->out, "(");
-    for (const struct json_node *v = e ? json_first(e) : one; v && !c->failed;
-         v = e ? json_next(e, v) : NULL) {
-        if (!(type_of_value(v) & mask) || !listed(c, s, e ? e : one, v))
+    for (const struct json_node *v = list[0].from; v < list[0].to && !c->failed;
+         v += v->span) {
+        if (c->compared++ > JSON_SCHEMA_COMPARE_MAX)
+            fail(c, "'enum' is too long to be compared with another");
+        if (!(type_of_value(v) & mask) || !listed(c, list + 1, n - 1, v))
             continue;
         putf(c, &c->out, first ? " " : " | ");
         put_json(c, &c->out, v);
@@ -1451,7 +1475,7 @@ end:
     c->aux.len = 0;
 }
 
-static const char common[] =
+const char json_schema_shared[] =
     "space ::= | \" \" | \"\\n\"{1,2} [ \\t]{0,20}\n"
     "value ::= object | array | string | number | boolean | null\n"
     "object ::= \"{\" space ( pair (\",\" space pair)* )? space \"}\"\n"
@@ -1480,8 +1504,9 @@ static const char common[] =
     "leap ::= [0-9]{2} (\"0\" [48] | [2468] [048] | [13579] [26]) |\n"
     " (\"0\" [48] | [2468] [048] | [13579] [26]) \"00\"\n";
 
-char *json_schema_to_grammar(const struct json_node *schema, size_t *len, char *err,
-                             size_t err_cap)
+/* `end`: what comes after the schema's own rules. */
+static char *convert(const struct json_node *schema, const char *end, size_t *len,
+                     char *err, size_t err_cap)
 {
     struct conv *c = kcalloc(1, sizeof *c);
     struct prop *prop = kmalloc(JSON_SCHEMA_PROPS_MAX * sizeof *prop);
@@ -1503,7 +1528,7 @@ char *json_schema_to_grammar(const struct json_node *schema, size_t *len, char *
          first.n ? "s0" : json_is(schema, JSON_BOOL) ? "value" : "object");
     for (uint32_t k = 0; k < c->n_rules && !c->failed; k++)
         put_rule(c, k);
-    put(c, &c->out, common, sizeof common - 1);
+    put(c, &c->out, end, strlen(end));
     char *text = c->failed ? NULL : c->out.buf;
     *len = text ? c->out.len : 0;
     if (!text)
@@ -1514,4 +1539,16 @@ char *json_schema_to_grammar(const struct json_node *schema, size_t *len, char *
     kfree(prop);
     kfree(c);
     return text;
+}
+
+char *json_schema_to_grammar(const struct json_node *schema, size_t *len, char *err,
+                             size_t err_cap)
+{
+    return convert(schema, json_schema_shared, len, err, err_cap);
+}
+
+char *json_schema_rules(const struct json_node *schema, size_t *len, char *err,
+                        size_t err_cap)
+{
+    return convert(schema, "", len, err, err_cap);
 }

@@ -21,8 +21,15 @@
 #define JSON_SCHEMA_RANGES_MAX 64           // ranges in one class of a pattern
 #define JSON_SCHEMA_DIGITS_MAX 15           // of a number between bounds
 #define JSON_SCHEMA_COUNT_MAX 100000        // lengths and numbers of items
+#define JSON_SCHEMA_COMPARE_MAX (16u << 20) // nodes and bytes, to compare enums
 
 /* The grammar, kmalloc'ed and NUL-terminated, or NULL and err says why. schema NULL or
  * {}: any JSON object. */
 char *json_schema_to_grammar(const struct json_node *schema, size_t *len, char *err,
                              size_t err_cap);
+
+/* Its two parts, for a grammar of several schemas. A schema's own rules are root and
+ * those with a digit in their names; the names of the shared ones have no digit. */
+char *json_schema_rules(const struct json_node *schema, size_t *len, char *err,
+                        size_t err_cap);
+extern const char json_schema_shared[];
