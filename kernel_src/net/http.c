@@ -536,7 +536,8 @@ enum http_result http_parse(struct http_parser *p, const void *data, size_t len,
             i += n;
             continue;
         }
-        bool counted = p->state < HTTP_S_CHUNK_SIZE || p->state >= HTTP_S_TRAILER;
+        uint8_t at = http_parser_at(p);
+        bool counted = at < HTTP_S_CHUNK_SIZE || at >= HTTP_S_TRAILER;
         if (counted && ++p->head_bytes > HTTP_HEAD_MAX)
             r = http_bad(p, 431, "request head too large");
         else

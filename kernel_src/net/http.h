@@ -78,9 +78,13 @@ struct http_parser {
 void http_parser_init(struct http_parser *p);
 /* Forget the request and free its buffers: ready for the next one. */
 void http_parser_reset(struct http_parser *p);
-/* Has any byte of a request arrived? */
+/* Where in the message the parser is. HTTP_S_LF has no place of its own: it belongs
+ * to what comes after it. */
+static inline uint8_t http_parser_at(const struct http_parser *p)
+{ return p->state == HTTP_S_LF ? p->after_lf : p->state; }
+/* Has a request begun? Empty lines in front of one do not count. */
 static inline bool http_parser_started(const struct http_parser *p)
-{ return p->state != HTTP_S_START || p->head_bytes; }
+{ return http_parser_at(p) != HTTP_S_START; }
 
 /* Feed `len` bytes; *used says how many were taken. After HTTP_CONTINUE go on
  * with the rest; after HTTP_DONE the rest belongs to the next request. */

@@ -214,6 +214,7 @@ static void http_start(struct http_conn *c, int status, const char *content_type
     };
     c->extra[c->extra_len] = 0;
     c->status = status;
+    c->progress_ms = time_ms();     /* the client's minute for taking it begins now */
     size_t n = http_emit_head(head, sizeof head, &a);
     KASSERT(n);                     /* extra is bounded, the rest is short */
     http_out(c, head, n, HTTP_OUT_SPARE);
@@ -451,7 +452,7 @@ static bool http_check_time(struct http_conn *c)
         http_close(c, now);
         return true;
     }
-    bool in_head = c->parser.state < HTTP_S_CHUNK_SIZE;
+    bool in_head = http_parser_at(&c->parser) < HTTP_S_CHUNK_SIZE;
     if (in_head ? now - c->head_ms < HTTP_HEAD_MS : quiet < HTTP_BODY_MS)
         return false;
     http_stats.timeouts++;
@@ -476,7 +477,7 @@ static bool http_visit(struct http_conn *c, uint64_t now)
         return false;                       /* gone; its handler has not noticed yet */
     bool work = http_flush(c);
     bool answering = c->phase == HTTP_WAITING || c->phase == HTTP_STREAMING;
-    if (tcp_is_dead(c->tcp) || (answering && c->fin_leaves && tcp_eof(c->tcp))) {
+    if (tcp_is_dead(c->tcp) || (answering && c->fin_leaves && tcp_fin_came(c->tcp))) {
         http_lost(c);
         return true;
     }
@@ -502,7 +503,8 @@ static bool http_visit(struct http_conn *c, uint64_t now)
 static bool http_is_idle(const struct http_conn *c)
 {
     return c->phase == HTTP_LINGERING || (c->phase == HTTP_READING
-        && !http_parser_started(&c->parser) && c->in_at == c->in_len && !http_unsent(c));
+        && !http_parser_started(&c->parser) && c->in_at == c->in_len && !http_unsent(c)
+        && !tcp_recv_avail(&net_tcp, c->tcp));
 }
 
 /* May this connection make room for a new one? Not one that was accepted a moment ago:

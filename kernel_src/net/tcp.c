@@ -1185,6 +1185,8 @@ const char *tcp_state_name(enum tcp_state s)
     return (unsigned)s < sizeof names / sizeof *names ? names[s] : "?";
 }
 
+bool tcp_fin_came(const struct tcp_conn *c) { return c->fin_rcvd; }
+
 bool tcp_eof(const struct tcp_conn *c) { return c->fin_rcvd && c->rx.len == 0; }
 
 bool tcp_is_dead(const struct tcp_conn *c) { return c->state == TCP_CLOSED; }

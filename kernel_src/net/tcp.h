@@ -191,6 +191,7 @@ void tcp_release(struct tcp *t, struct tcp_conn *c);
 
 enum tcp_state tcp_state(const struct tcp_conn *c);
 const char *tcp_state_name(enum tcp_state s);
+bool tcp_fin_came(const struct tcp_conn *c);   // the peer has said all, read or not
 bool tcp_eof(const struct tcp_conn *c);        // the peer's FIN came, all data is read
 bool tcp_is_dead(const struct tcp_conn *c);    // CLOSED: reset, timed out, or done
 int tcp_count(const struct tcp *t, enum tcp_state s);    // connections in that state
