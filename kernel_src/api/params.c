@@ -97,9 +97,9 @@ static void read_stop(struct reader *r, struct gen_params *p)
             p->stop[p->n_stop++] = s->str;
             bytes += s->len;
         }
+    }
     if (bytes > STOP_BYTES_MAX)
         refuse(r, 400, "stop", "more than 4096 bytes in all");
-    }
 }
 
 static void add_bias(struct reader *r, struct gen_params *p, int64_t token,
@@ -205,14 +205,15 @@ static void read_samplers(struct reader *r, struct llama_sampler_params *s)
     s->n_samplers = 0;
     if (!json_is(list, JSON_STRING) && !json_is(list, JSON_ARRAY))
         refuse(r, 400, "samplers", "Value must be a list of names or a text of letters");
-    for (uint32_t i = 0; json_is(list, JSON_STRING) && i < list->len; i++)
+    for (uint32_t i = 0; json_is(list, JSON_STRING) && i < list->len && !failed(r); i++)
         for (const struct sampler_name *n = sampler_names;
              n < sampler_names + SAMPLER_NAMES; n++)
             if (n->letter == list->str[i])
                 add_sampler(r, s, n);
     if (!json_is(list, JSON_ARRAY))
         return;
-    for (const struct json_node *e = json_first(list); e; e = json_next(list, e)) {
+    for (const struct json_node *e = json_first(list); e && !failed(r);
+         e = json_next(list, e)) {
         if (!json_is(e, JSON_STRING)) {
             refuse(r, 400, "samplers", "Value must be a list of names");
             return;
