@@ -32,7 +32,7 @@ lab: .venv/ready        ## JupyterLab on the book
 test: .venv/train .venv/clients/ready .venv/site .venv/chromium       ## run every notebook, check the tangle; ends with "N passed, N failed"
 	@$(CLLM) test
 
-train: .venv/train      ## train the built-in models again (chapter 22; an hour on two fast cores, two or more on others)
+train: .venv/train      ## train the built-in models again (chapter 22; hours on two cores; can be interrupted)
 	@$(CLLM) train
 
 tangle: .venv/ready     ## notebooks -> cllm/ and kernel_src/

@@ -89,6 +89,8 @@ bool response_fields_read(struct gen_params *p, const struct json_node *body,
     if (!list || json_is(list, JSON_NULL))
         return true;
     bool ok = json_is(list, JSON_ARRAY);
+    if (ok && json_count(list) > RESPONSE_FIELDS_MAX)
+        return refuse(err, "response_fields", "more than 128 names");
     for (const struct json_node *e = json_first(list); ok && e; e = json_next(list, e))
         ok = json_is(e, JSON_STRING);
     if (json_count(list))

@@ -11,6 +11,7 @@
 
 #define CHAT_TOP_LOGPROBS   20        // unless top_logprobs says otherwise
 #define ECHO_LOGPROBS_MAX   100       // candidates of each position, with echo
+#define RESPONSE_FIELDS_MAX 128       // names that an answer is searched for
 
 struct task_logprobs {
     struct logprobs list;
