@@ -8,12 +8,12 @@ __all__ = ['CHECKS', 'NotebookFailed', 'missing_packages', 'run_nb', 'check_tang
            'cmd_build', 'readme_text', 'cmd_lab', 'cmd_readme', 'default_model', 'gguf_file', 'cmd_run', 'ChatRefused',
            'cmd_chat', 'make_iso', 'cmd_bench', 'cmd_soak', 'cmd_parity', 'cmd_train', 'cmd_docs', 'cmd_iso', 'main']
 
-# %% ../nbs/tools/07_cli.ipynb #5889e762
+# %% ../nbs/tools/07_cli.ipynb #5426740f
 import argparse, ctypes, importlib.util, json, os, re, shlex, shutil, signal, subprocess, sys, tempfile, threading, time
 from pathlib import Path
 
 from .build import Elf, build
-from .machine import BootError, Machine, _die_with_parent, _env, kvm_works, qemu_args
+from .machine import BootError, Machine, _env, kvm_works, qemu_args
 from .tangle import PYTHON, CompileError, MissingTool, chapter_number, need, notebooks, root, tangle, tangle_diff
 
 # %% ../nbs/tools/07_cli.ipynb #b98936ce

@@ -115,7 +115,7 @@ def lab_args(folder=None) -> list:
     return [sys.executable, '-m', 'jupyterlab', f'--ServerApp.root_dir={folder}', '--LabApp.default_url=/lab/tree/nbs/index.ipynb',
             f'--LabApp.extra_labextensions_path={folder/"cllm"/"web"/"lab"}', f'--LabApp.app_settings_dir={folder/"cllm"/"web"/"lab"/"settings"}', *(['--allow-root'] if os.getuid() == 0 else [])]
 
-# %% ../nbs/tools/13_lab.ipynb #31c2704e
+# %% ../nbs/tools/13_lab.ipynb #e3714426
 class Desk:
     """JupyterLab on a copy of the checkout, for tests: `with Desk() as desk:` gives `desk.url` and `desk.dir`; all of it is gone afterwards.
 
@@ -138,8 +138,8 @@ class Desk:
         (data := Path(self._env()['JUPYTER_DATA_DIR'])).mkdir()
         trust(self.dir, data)
         with open(Path(self.tmp.name)/'log', 'w') as log:
-            self.proc = subprocess.Popen([*lab_args(self.dir), '--no-browser', '--IdentityProvider.token=', '--ServerApp.port=' + self.url.rpartition(':')[2], '--ServerApp.port_retries=0',
-                                          '--LabApp.expose_app_in_browser=True'], cwd=self.dir, env=self._env(), stdout=log, stderr=subprocess.STDOUT, preexec_fn=_die_with_parent)
+            self.proc = subprocess.Popen([*_die_with_parent(), *lab_args(self.dir), '--no-browser', '--IdentityProvider.token=', '--ServerApp.port=' + self.url.rpartition(':')[2], '--ServerApp.port_retries=0',
+                                          '--LabApp.expose_app_in_browser=True'], cwd=self.dir, env=self._env(), stdout=log, stderr=subprocess.STDOUT)
         atexit.register(self.close)
         end = time.monotonic() + self.timeout
         while True:

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['NICS', 'BootError', 'kvm_works', 'free_port', 'port_free', 'qemu_args', 'split_config', 'Wire', 'Machine']
 
-# %% ../nbs/tools/03_machine.ipynb #bb574127
-import asyncio, atexit, base64, ctypes, io, json, os, queue, re, shlex, shutil, signal, socket, subprocess, sys, tempfile, threading, time
+# %% ../nbs/tools/03_machine.ipynb #4609b3a3
+import asyncio, atexit, base64, ctypes, functools, io, json, os, queue, re, shlex, shutil, signal, socket, subprocess, sys, tempfile, threading, time
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from .build import Elf, build
 from .progress import progress
 from .tangle import MissingTool, _Plain, need, root
 
-# %% ../nbs/tools/03_machine.ipynb #bc644200
+# %% ../nbs/tools/03_machine.ipynb #d2704534
 class BootError(_Plain): "QEMU or the kernel in it did not come up (or died): the message has the command, exit code and last serial lines."
 
 def kvm_works() -> bool:
@@ -44,20 +44,21 @@ def _env():
     "The environment for child programs: without a preloaded sanitizer."
     return {k: v for k, v in os.environ.items() if k != 'LD_PRELOAD'}
 
-def _die_with_parent():
-    "Linux: have the kernel send this child SIGKILL when the thread that started it dies, so no QEMU is orphaned."
-    try: ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-    except Exception: pass
+@functools.cache
+def _die_with_parent() -> list:
+    "What to put before a command so that Linux sends it SIGKILL when the thread that started it dies: util-linux' setpriv, or nothing where there is none."
+    tool = shutil.which('setpriv')
+    return [tool, '--pdeathsig', 'KILL'] if tool and b'--pdeathsig' in subprocess.run([tool, '--help'], capture_output=True).stdout else []
 
 _births, _nurse = queue.SimpleQueue(), None
 
-def _popen(*args, **kw):
+def _popen(args, **kw):
     "subprocess.Popen by a thread that lives as long as this process: the child dies with the process, not with the thread that asked for it."
     global _nurse
     def nurse():
         while True:
             f, a, k = _births.get()
-            try: f.set_result(subprocess.Popen(*a, preexec_fn=_die_with_parent, **k))
+            try: f.set_result(subprocess.Popen([*_die_with_parent(), *a], **k))
             except BaseException as e: f.set_exception(e)
     if not (_nurse and _nurse.is_alive()): _nurse = threading.Thread(target=nurse, daemon=True, name='nurse'); _nurse.start()
     f = Future(); _births.put((f, args, kw)); return f.result()
