@@ -8,7 +8,8 @@ __all__ = ['REFUSAL', 'WORDINGS_MIN', 'HELD_TEMPLATES', 'HELD_QUESTIONS', 'NEAR'
            'ABOUT_WHAT', 'KINDS', 'UNKNOWN_PER_CATEGORY', 'HELD_PER_CATEGORY', 'HELD_CONTRASTS', 'norm', 'bucket',
            'sheet_folder', 'Fact', 'read_facts', 'split', 'Category', 'nonsense', 'read_unknown', 'fill', 'reframe',
            'telegraph', 'surface', 'typo', 'synonym', 'augment', 'read_ways', 'one_way', 'all_ways', 'Data', 'data',
-           'contrast', 'unknown_question', 'dialogue', 'held_out', 'is_refusal', 'same_answer']
+           'contrast', 'unknown_question', 'content', 'stem', 'keywords', 'dialogue', 'held_out', 'is_refusal',
+           'same_answer']
 
 # %% ../nbs/train/19_facts.ipynb #d6b77559
 import hashlib, random, re
@@ -329,7 +330,7 @@ def all_ways(mark, text) -> list:
     parts = ALTERNATIVES.split(text)
     return [' '.join(''.join(c).split()) for c in product(*(p.split('|') if i % 2 else [p] for i, p in enumerate(parts)))]
 
-# %% ../nbs/train/19_facts.ipynb #81f0b86a
+# %% ../nbs/train/19_facts.ipynb #b03e3c2c
 WAYS = .7           # share of a fact's questions that come from the sheet of ways
 
 class Data:
@@ -349,6 +350,10 @@ class Data:
         words = sorted(map(re.escape, self.lists.get('word', ['kernel'])), key=len, reverse=True)
         self.word_re = re.compile(r'\b(' + '|'.join(words) + r')\b', re.I)
         self.near, self.far = self._drawers(True), self._drawers(False)
+        self.users = {}                              # a word's stem -> the facts in whose trained text it occurs
+        for f in everything:
+            for t in (*self.train[f.name], f.answer, f.more or ''):
+                for w in content(t): self.users.setdefault(stem(w), set()).add(f.name)
         self.measured = frozenset()                  # nothing is held back from held_out() itself
         self.measured = frozenset(norm(d['messages'][-1]['content']) for d in held_out(self, smalltalk=True))
 
@@ -414,7 +419,29 @@ THAT_IS_ALL = 'That is all I know about it.'
 NOTHING_SAID = 'I have not said anything yet.'
 ABOUT_WHAT = 'About what? Ask me something about this machine.'
 
-# %% ../nbs/train/19_facts.ipynb #0f9e72cf
+# %% ../nbs/train/19_facts.ipynb #0750e8b0
+_WORD_RE = re.compile(r"[\w./:'%+-]*\w")
+_EMPTY = frozenset("""a an the is are was were am be been being of do does did done to in it its you your yours u there this that these those for on at me i my we us by with from into and or but not no if when
+ how what which who whom whose where why can could may might will would shall should must tell explain describe name give show list please exactly here then than as about say know want need mean means meaning
+ get got have has had one more most much many any some all such so very also just only ever each every other what's whats who's don't doesn't cllm machine kernel book use uses used using happens happen make makes
+ made between without""".split())
+
+def content(text) -> list: "The words of a text that carry its meaning."; return [w for w in _WORD_RE.findall(text) if w.lower() not in _EMPTY]
+def stem(word) -> str: "A word without capitals and plural."; w = word.lower(); return w[:-1] if len(w) > 3 and w.endswith('s') and not w.endswith('ss') else w
+
+def keywords(rng, d, fact) -> str:
+    "One to three words that together occur in the text of this fact and of no other; '' if twenty tries find none."
+    for _ in range(20):
+        words = list(dict.fromkeys(content(rng.choice(d.train[fact.name]) if rng.random() < .7 else rng.choice((fact.answer, fact.answer, fact.more or fact.answer)))))
+        k = rng.choice((1, 1, 2, 2, 2, 3, 3))
+        if len(words) < k: continue
+        some = [words[i] for i in sorted(rng.sample(range(len(words)), k))]
+        if set.intersection(*(d.users.get(stem(w), set()) for w in some)) != {fact.name}: continue
+        if rng.random() < .2: rng.shuffle(some)
+        return ' '.join(some)
+    return ''
+
+# %% ../nbs/train/19_facts.ipynb #2fdbe98f
 class _Talk:
     "A dialogue in the making."
     def __init__(self, rng, d): self.rng, self.d, self.out, self.fact, self.told, self.said = rng, d, [], None, False, ''
@@ -430,9 +457,9 @@ class _Talk:
         self.out += [dict(role='user', content=text), dict(role='assistant', content=answer)]
         self.said = answer[5:] if answer.startswith('Yes. ') else answer
 
-    def ask(self, fact, wordings=None):
+    def ask(self, fact, wordings=None, change=None):
         small = fact.topic == 'smalltalk'
-        self.turn(wordings or (lambda: self.d.question(self.rng, fact)), fact.answer, surface if small or wordings else augment, fact.name)
+        self.turn(wordings or (lambda: self.d.question(self.rng, fact)), fact.answer, change or (surface if small or wordings else augment), fact.name)
         self.fact, self.told = None if small else fact, False
 
     def unknown(self):
@@ -468,7 +495,7 @@ class _Talk:
         self.turn(WHY, REFUSAL, surface)
         self.fact = None
 
-# %% ../nbs/train/19_facts.ipynb #4a0af85f
+# %% ../nbs/train/19_facts.ipynb #dc567091
 def _talk_fact(t): t.before(); t.ask(t.rng.choice(t.d.facts))
 def _talk_unknown(t): t.before(); t.unknown()
 def _talk_smalltalk(t): t.before(); t.ask(t.rng.choice(t.d.smalltalk))
@@ -481,7 +508,15 @@ def _talk_follow(t):
     else: t.unknown()
     for _ in range(t.rng.choice((1, 1, 1, 2, 2, 3))): t.step()
 
-KINDS = dict(fact=_talk_fact, follow=_talk_follow, unknown=_talk_unknown, smalltalk=_talk_smalltalk)
+def _talk_keywords(t):
+    t.before()
+    f = t.rng.choice(t.d.facts)
+    words = lambda: keywords(t.rng, t.d, f) or t.d.question(t.rng, f)
+    q = contrast(t.rng, t.d, words()) if t.rng.random() < .15 else None
+    if q and norm(q) not in t.d.known: t.turn([q], REFUSAL); t.fact = None
+    else: t.ask(f, words, augment)
+
+KINDS = dict(fact=_talk_fact, follow=_talk_follow, unknown=_talk_unknown, smalltalk=_talk_smalltalk, keywords=_talk_keywords)
 
 def dialogue(rng, kind, d=None) -> list:
     "A training dialogue of a kind in KINDS: messages dict(role, content), the last one the assistant's. No user message is a held-out wording."
