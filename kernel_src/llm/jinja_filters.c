@@ -64,7 +64,7 @@ static struct jinja_value strip(struct jinja_run *r, struct jinja_value s,
     uint32_t from = 0, code, n, keep;
     if (!absent(set) && set.type != JINJA_NONE && !want_string(r, "strip", set))
         return UNDEFINED;
-    size_t cost = set.type == JINJA_STRING ? set.len + 1 : 1;      // for each byte of s
+    uint64_t cost = set.type == JINJA_STRING ? set.len + 1u : 1;   // for each byte of s
     if (!jinja_step(r, s.len * cost / 64))
         return UNDEFINED;
     for (; left && from < s.len; from += n) {

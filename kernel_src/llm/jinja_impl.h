@@ -91,7 +91,7 @@ void jinja_fail(struct jinja_run *r, enum jinja_result result, const char *fmt, 
 static inline bool jinja_failed(const struct jinja_run *r)
 { return r->err->result != JINJA_OK; }
 void *jinja_alloc(struct jinja_run *r, size_t size);
-bool jinja_step(struct jinja_run *r, size_t n);
+bool jinja_step(struct jinja_run *r, uint64_t n);
 bool jinja_enter(struct jinja_run *r);       // pairs with r->depth--, also on failure
 bool jinja_text_add(struct jinja_run *r, struct jinja_text *t, const char *s, size_t n);
 bool jinja_text_fmt(struct jinja_run *r, struct jinja_text *t, const char *fmt, ...)

@@ -21,7 +21,7 @@ void jinja_fail(struct jinja_run *r, enum jinja_result result, const char *fmt, 
     va_end(ap);
 }
 
-bool jinja_step(struct jinja_run *r, size_t n)
+bool jinja_step(struct jinja_run *r, uint64_t n)
 {
     if (jinja_failed(r))
         return false;
