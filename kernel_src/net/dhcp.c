@@ -161,8 +161,8 @@ static void dhcp_enter(struct dhcp *d, enum dhcp_state state, uint64_t now_ms)
     d->next_ms = now_ms;
     if (state != DHCP_REQUESTING)             // an offer and its request share theirs
         d->xid = dhcp_random(d);
-    if (state == DHCP_SELECTING)
-        d->started_ms = now_ms;
+    if (state == DHCP_SELECTING || state == DHCP_RENEWING)
+        d->started_ms = now_ms;               // RFC 2131 §2: what `secs` counts from
     d->asked_ms = now_ms;
 }
 
