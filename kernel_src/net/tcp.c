@@ -386,14 +386,15 @@ static void cc_loss(struct tcp_conn *c)
 }
 
 /* A first-time duplicate ACK is a segment that left the network, or one out of order. The
- * third means loss: RFC 5681 §3.2, entered once per window as RFC 6582 asks. */
+ * third means loss (RFC 5681 §3.2), if more than `recover` is confirmed: up to there, the
+ * peer may be answering copies of what it has (RFC 6582 §3.2 step 2). */
 static void cc_duplicate(struct tcp *t, struct tcp_conn *c)
 {
     if (c->recovering) {
         c->cwnd = MIN(c->cwnd + c->mss, (uint32_t)TCP_TX_MAX);
         return;
     }
-    if (++c->dupacks != TCP_DUPACKS || tcp_seq_lt(c->snd_una, c->recover))
+    if (++c->dupacks != TCP_DUPACKS || !tcp_seq_lt(c->recover, c->snd_una))
         return;
     cc_loss(c);
     c->recovering = true;
@@ -506,13 +507,20 @@ static struct tcp_conn *conn_find(struct tcp *t, uint32_t laddr, uint16_t lport,
     return NULL;
 }
 
-/* May a newcomer have c's place? Yes in TIME_WAIT, if nobody holds the handle; yes if it
- * is a half-open connection whose client has had a second to answer. */
+/* Who gives way to a newcomer, least loss first. Of these states, only SYN_RCVD occurs in
+ * the queue; all others have been released, or are held and do not yield. */
+static const enum tcp_state yielding[] = {
+    TCP_TIME_WAIT, TCP_SYN_RCVD, TCP_FIN_WAIT_2,
+    TCP_CLOSING, TCP_LAST_ACK, TCP_FIN_WAIT_1,
+};
+
+/* May a newcomer have c's place? Never if an application holds the handle; in TIME_WAIT
+ * at once; else when its peer has had a second to answer, or to finish. */
 static bool conn_yields(const struct tcp *t, const struct tcp_conn *c, enum tcp_state s)
 {
     if (!c->used || c->state != s || c->owner == TCP_OWNER_APP)
         return false;
-    return s == TCP_TIME_WAIT || t->now_ms - c->born_ms >= TCP_HALF_OPEN_MS;
+    return s == TCP_TIME_WAIT || t->now_ms - c->since_ms >= TCP_GRACE_MS;
 }
 
 /* Ends the oldest connection in state s that yields; lport 0: on any port. */
@@ -539,9 +547,9 @@ static struct tcp_conn *conn_new(struct tcp *t, uint32_t laddr, uint16_t lport,
     while (c < t->conn + TCP_CONN_MAX && c->used)
         c++;
     if (c == t->conn + TCP_CONN_MAX)
-        c = conn_evict(t, TCP_TIME_WAIT, 0);
-    if (!c)
-        c = conn_evict(t, TCP_SYN_RCVD, 0);
+        c = NULL;
+    for (size_t i = 0; !c && i < sizeof yielding / sizeof *yielding; i++)
+        c = conn_evict(t, yielding[i], 0);
     if (!c)
         return NULL;
     uint8_t *rx = kmalloc(TCP_RX_MAX);
@@ -551,7 +559,7 @@ static struct tcp_conn *conn_new(struct tcp *t, uint32_t laddr, uint16_t lport,
     c->used = true;
     c->laddr = laddr, c->lport = lport, c->raddr = raddr, c->rport = rport;
     c->serial = ++t->serial;
-    c->born_ms = t->now_ms;
+    c->since_ms = t->now_ms;
     c->rx = (struct tcp_ring){ .buf = rx, .cap = TCP_RX_MAX };
     c->tx = (struct tcp_ring){ .cap = TCP_TX_MAX };
     c->mss = TCP_MSS_DEFAULT;
@@ -655,6 +663,8 @@ static void ack_new(struct tcp *t, struct tcp_conn *c, uint32_t ack)
     c->retries = 0;
     c->rexmit_at = 0;                        // RFC 6298 §5.2 and §5.3
     cc_acked(t, c, acked);
+    if (!c->recovering && tcp_seq_lt(c->recover, ack - 1))
+        c->recover = ack - 1;                // just behind, not half a circle
     if (c->snd_una != c->snd_max)
         rexmit_set(t, c);
     if (c->tx.len == 0)
@@ -789,6 +799,7 @@ static bool input_late_syn(struct tcp *t, struct tcp_conn *c, struct tcp_seg *s)
     }
     if (!(s->flags & TCP_ACK)) {
         conn_emit(t, c, TCP_SYN | TCP_ACK, c->iss, 0);
+        c->rtt_timing = false;               // Karn: an ACK could answer either copy
         return false;
     }
     s->flags &= ~TCP_SYN;
@@ -919,7 +930,8 @@ void tcp_input(struct tcp *t, uint32_t src, uint32_t dst, const uint8_t *seg, si
     struct tcp_seg s;
     t->now_ms = now_ms;
     t->stats.rx_segments++;
-    if (!address_is_unicast(src) || (t->local_ip && dst != t->local_ip))
+    if (!address_is_unicast(src) || !address_is_unicast(dst) ||
+        (t->local_ip && dst != t->local_ip))
         return;                              // MUST-57, MUST-63
     enum tcp_parse_result r = tcp_parse(&s, src, dst, seg, len);
     if (r != TCP_SEG_OK) {
@@ -1164,6 +1176,8 @@ void tcp_release(struct tcp *t, struct tcp_conn *c)
     if (c->owner != TCP_OWNER_APP)
         return;
     c->owner = TCP_OWNER_NONE;
+    c->since_ms = t->now_ms;                 // from here on its age counts
+    c->serial = ++t->serial;
     ring_free(&c->rx);
     c->n_ranges = 0;
     if (c->state == TCP_CLOSED)

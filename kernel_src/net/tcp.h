@@ -45,7 +45,7 @@ static inline bool tcp_seq_le(uint32_t a, uint32_t b) { return (int32_t)(a - b) 
 #define TCP_DELACK_MS        10       // RFC 9293 §3.8.6.3 allows 500
 #define TCP_TIME_WAIT_MS     60000    // 2 MSL, with an MSL of 30 s
 #define TCP_FIN_WAIT_2_MS    10000    // nobody reads any more, the peer does not close
-#define TCP_HALF_OPEN_MS     1000     // older SYN_RCVD entries may give way
+#define TCP_GRACE_MS         1000     // half-open or released for longer: may give way
 #define TCP_CHALLENGE_MAX    10       // challenge ACKs a second, each: RFC 5961 §7
 
 enum tcp_flags {
@@ -103,7 +103,7 @@ struct tcp_conn {
     bool passive;            // began as a SYN to a listener
     uint16_t lport, rport;
     uint32_t laddr, raddr;
-    uint32_t serial;         // order of creation, for accept and for recycling
+    uint32_t serial;         // order of creation (accept), of letting go (recycling)
 
     /* Sending: RFC 9293 §3.3.1. snd_max is the RFC's SND.NXT: one past all that was ever
      * sent. snd_nxt is where the next transmission starts; a timeout pulls it back. */
@@ -131,7 +131,8 @@ struct tcp_conn {
 
     uint64_t rexmit_at, delack_at, wait_at;       // deadlines in ms; 0: not running
     uint32_t ack_due;                             // segments received, not yet answered
-    uint64_t born_ms, challenge_ms;
+    uint64_t since_ms;                            // when it began, or was released
+    uint64_t challenge_ms;
     uint32_t challenges;
 };
 
