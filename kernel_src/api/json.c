@@ -28,6 +28,7 @@ struct json_reader {
     size_t token_at;            /* where "last read" in an error begins */
     struct json_node *nodes;
     uint32_t n, cap;
+    uint32_t n_far;             /* numbers that were slow to read */
     char *strings;              /* next free byte */
     const char *trouble;        /* what the tokeniser objected to */
     struct json_node value;     /* the scalar of the last token */
@@ -270,6 +271,15 @@ static bool json_short_way(const struct json_digits *d, double *out)
     return true;
 }
 
+#define JSON_FAR_EXPONENT 60
+
+/* d.ddd * 10^e with e beyond the bound: strtod's time grows with the square of e. */
+static bool json_is_far(const struct json_digits *d)
+{
+    int e = d->exp10 + d->n - 1;
+    return d->n > 0 && (e < -JSON_FAR_EXPONENT || e > JSON_FAR_EXPONENT);
+}
+
 /* The long way: strtod wants a NUL behind the number, the text has none. */
 static enum json_token json_long_way(const char *text, size_t len, double *out)
 {
@@ -341,6 +351,8 @@ static enum json_token json_read_number(struct json_reader *r)
         v->num = negative ? -v->num : v->num;
         return TOKEN_NUMBER;
     }
+    if (json_is_far(&d) && ++r->n_far > JSON_FAR_NUMBERS_MAX)
+        return json_trouble(r, "too many numbers above 1e60 or below 1e-60");
     enum json_token t = json_long_way((const char *)r->s + start, r->at - start, &v->num);
     if (t == TOKEN_NUMBER && v->num - v->num != 0)
         return json_trouble(r, "number overflow");

@@ -20,6 +20,7 @@
 #define JSON_DEPTH_MAX 128          /* arrays and objects inside each other */
 #define JSON_WRITE_DEPTH_MAX (JSON_DEPTH_MAX + 32)  /* room around a jw_node */
 #define JSON_NODES_MAX 65536        /* 1 MB of nodes */
+#define JSON_FAR_NUMBERS_MAX 1024   /* numbers above 1e60 or below 1e-60 */
 #define JSON_ERROR_MAX 400          /* room for an error text */
 
 enum json_result {
