@@ -132,6 +132,11 @@ static bool read_tokens(struct llama_vocab *v, const struct gguf *g, struct aren
         size_t len = 0;
         *t = (struct llama_vocab_token){0};
         gguf_arr_next_str(&text, &t->text, &len);
+        if (len > LLAMA_TOKEN_BYTES_MAX) {
+            snprintf(err, err_cap, "token %d has %zu bytes; at most %d are supported",
+                     (int)i, len, LLAMA_TOKEN_BYTES_MAX);
+            return false;
+        }
         t->len = (uint32_t)len;
         if (has_score)
             gguf_arr_f32(&score, (uint64_t)i, &t->score);
@@ -429,7 +434,7 @@ static void put_byte(struct bytes *o, char c)
     o->skip = 0;
     if (o->n < o->cap)
         o->buf[o->n] = c;
-    o->n++;
+    o->n += o->n < INT32_MAX;          // however many tokens: it never turns negative
 }
 
 static void put_piece(const struct llama_vocab *v, llama_token id, struct bytes *o,

@@ -17,6 +17,7 @@ typedef int32_t llama_token;
 #define LLAMA_TOKEN_NULL (-1)
 
 #define LLAMA_TOKENIZE_MAX     65536          // bytes of text in one call
+#define LLAMA_TOKEN_BYTES_MAX  1024           // of one piece: a longer one is refused
 #define LLAMA_SPECIAL_MAX \
     1024 // control and user-defined tokens that are looked for in text
 #define LLAMA_TOKENIZE_FAILED  INT32_MIN      // text too long, or no memory
