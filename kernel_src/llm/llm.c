@@ -19,9 +19,12 @@ static void tell_watchers(const struct llm *l, const struct llm_slot *s, bool be
         (*fn)(l, s, begins);
 }
 
+/* The tokens that the task need not evaluate in this slot. */
 static int32_t common_prefix(const struct llm_slot *s, const struct llm_task *t)
 {
     int32_t n = 0;
+    if (!t->cache_prompt || t->embedding || t->prompt_logits)
+        return 0;
     while (n < s->n_past && n < t->n_prompt && s->tokens[n] == t->prompt[n])
         n++;
     return n;
@@ -37,7 +40,7 @@ static struct llm_slot *pick_slot(struct llm *l, const struct llm_task *t)
         struct llm_slot *s = &l->slot[i];
         if (s->task)
             continue;
-        int32_t n = t->cache_prompt ? common_prefix(s, t) : 0;
+        int32_t n = common_prefix(s, t);
         if (n > best_n) {
             best = s;
             best_n = n;
@@ -50,12 +53,9 @@ static struct llm_slot *pick_slot(struct llm *l, const struct llm_task *t)
 
 static void slot_start(struct llm *l, struct llm_slot *s, struct llm_task *t)
 {
-    int32_t seq = (int32_t)(s - l->slot), keep = 0;
-    if (t->cache_prompt && !t->embedding && !t->prompt_logits) {
-        keep = common_prefix(s, t);
-        if (keep == t->n_prompt)
-            keep--;
-    }
+    int32_t seq = (int32_t)(s - l->slot), keep = common_prefix(s, t);
+    if (keep == t->n_prompt)
+        keep--;
     llama_kv_seq_rm(l->ctx, seq, keep, -1);
     s->task = t;
     s->n_past = s->n_prompt_done = keep;
@@ -391,18 +391,17 @@ static void slot_token(struct llm *l, struct llm_slot *s, int32_t token)
     case TEXT_MORE:
         if (t->n_predict >= 0 && t->n_decoded >= t->n_predict)
             stop = LLM_STOP_LIMIT;
-        if (s->n_past >= l->n_ctx_slot) {
-            stop = LLM_STOP_LIMIT;
-            t->truncated = true;
-        }
         if (limit_reached(l, t))
             stop = LLM_STOP_LIMIT;
-        if (llama_vocab_is_eog(&l->vocab, token))
-            stop = LLM_STOP_EOS;
-        if (stop != LLM_STOP_NONE && len == 0)
-            text_stream_flush(&t->text, &text, &len);
         break;
     }
+    t->truncated = s->n_past + 1 >= l->n_ctx_slot;
+    if (t->truncated)
+        stop = LLM_STOP_LIMIT;
+    if (llama_vocab_is_eog(&l->vocab, token))
+        stop = LLM_STOP_EOS;
+    if (stop != LLM_STOP_NONE && len == 0)
+        text_stream_flush(&t->text, &text, &len);
     if (t->cb->on_token)
         t->cb->on_token(t, token, text, len);
     if (s->task == t && stop != LLM_STOP_NONE)       // the callback may have cancelled it

@@ -106,7 +106,7 @@ struct llm_task {
     const char *stopping_word;             // one of stop[], or NULL
     const char *error;                     // with LLM_STOP_ERROR
     bool no_memory;                        // … which another time may go well
-    bool truncated, has_new_line;
+    bool truncated, has_new_line;          // truncated: the context was full
     size_t line;                           // LLM_LIMIT's: where the last line begins
     struct text_stream text;               // all text so far
     const float *embedding_out; // (n_embd), during on_done of an embedding task

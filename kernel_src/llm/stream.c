@@ -19,15 +19,17 @@ size_t utf8_complete(const char *s, size_t len)
     return len;
 }
 
-/* Offset of the first stop string at or after `from`, or len. */
-static size_t find_stop(const char *s, size_t len, size_t from, const char *const *stop,
-                        int n_stop, int *word)
+/* Offset of the first stop string in what is not sent, or s->len. */
+static size_t find_stop(const struct text_stream *s, const char *const *stop, int n_stop,
+                        int *word)
 {
-    size_t best = len;
+    size_t best = s->len;
     for (int i = 0; i < n_stop; i++) {
-        size_t n = strlen(stop[i]);
-        for (size_t at = from; n && at < best && n <= len - at; at++)
-            if (memcmp(s + at, stop[i], n) == 0) {
+        size_t n = strlen(stop[i]), at = s->sent;
+        if (s->searched >= at + n)
+            at = s->searched - n + 1;
+        for (; n && at < best && n <= s->len - at; at++)
+            if (memcmp(s->text + at, stop[i], n) == 0) {
                 best = at;
                 *word = i;
             }
@@ -80,8 +82,9 @@ enum text_result text_stream_add(struct text_stream *s, const char *piece, size_
     if (utf8_complete(s->text, s->len) < s->len)
         return TEXT_MORE;
 
-    size_t end = find_stop(s->text, s->len, s->sent, stop, n_stop, word);
+    size_t end = find_stop(s, stop, n_stop, word);
     bool stopped = end < s->len;
+    s->searched = s->len;
     if (!stopped && ends_in_partial(s->text, s->len, s->sent, stop, n_stop))
         return TEXT_MORE;
     s->len = end;

@@ -16,6 +16,7 @@
 struct text_stream {
     char *text;                 // kmalloc'ed
     size_t len, cap, sent;      // text[0, sent) has been given out
+    size_t searched;            // no stop string ends in text[0, searched)
 };
 
 enum text_result {
