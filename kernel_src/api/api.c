@@ -71,10 +71,14 @@ void api_no_memory(struct http_conn *c)
 
 void api_respond(struct http_conn *c, int status, struct json_writer *w)
 {
-    size_t len;
+    size_t len, max = w->max;
+    bool full = w->failed && max - w->len < API_PIECE_MAX;
     char *body = jw_take(w, &len);
     if (body)
         http_respond_take(c, status, "application/json; charset=utf-8", body, len);
+    else if (full)
+        api_invalid(c, "the answer would be longer than %d bytes; ask for less at once",
+                    (int)max);
     else
         api_no_memory(c);
     jw_free(w);

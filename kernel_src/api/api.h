@@ -14,7 +14,8 @@
 #include "net/http_server.h"
 
 #define API_RESPONSE_MAX (512 << 10)       // bytes of one JSON answer
-#define API_LOGPROBS_MAX (2 << 20)         // … that has log-probabilities
+#define API_LOGPROBS_MAX (2 << 20)         // … that has log-probabilities, or embeddings
+#define API_PIECE_MAX    64                // bytes of a JSON number, at most
 
 struct api_route {
     const char *method, *path;
@@ -35,7 +36,8 @@ void api_invalid(struct http_conn *c, const char *fmt, ...)
     __attribute__((format(printf, 2, 3))); // 400
 void api_no_memory(struct http_conn *c);   // 503, Retry-After
 
-/* Answers with what `w` holds, or with 503 if writing it ran out of memory. Frees w. */
+/* Answers with what `w` holds, with 503 if writing it ran out of memory, or with 400 if
+ * it came to its own bound: another time would not go better. Frees w. */
 void api_respond(struct http_conn *c, int status, struct json_writer *w);
 
 /* Parses the body; on failure answers (500, as llama-server does) and returns NULL.

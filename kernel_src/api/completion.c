@@ -278,7 +278,11 @@ static void on_token(struct llm_task *task, int32_t token, const char *text, siz
 {
     struct completion_task *t = (struct completion_task *)task;
     struct completion *c = t->c;
-    bool more = t->logprobs && logprobs_token(t, text, len);
+    const struct text_stream *s = &task->text;
+    bool more = c->shape != SHAPE_CHAT && utf8_complete(s->text, s->len) == s->len;
+    if (t->logprobs)
+        more |= logprobs_token(t, text, len);
+    t->token = token;
     if (c->p.return_tokens)
         keep_token(t, token);
     if (!c->p.stream || !begin_stream(c))
@@ -318,7 +322,8 @@ static void answer(struct completion *c)
     } else if (error) {
         api_error(c->conn, 500, "server_error", "%s", error);
     } else {
-        jw_init(&w, c->p.logprobs || c->p.echo ? API_LOGPROBS_MAX : API_RESPONSE_MAX);
+        bool large = c->p.logprobs || c->p.echo || c->shape == SHAPE_EMBEDDING;
+        jw_init(&w, large ? API_LOGPROBS_MAX : API_RESPONSE_MAX);
         if (c->dialect && c->dialect->answer)
             c->dialect->answer(&w, c);
         else

@@ -16,6 +16,7 @@ struct completion_task {
     struct llm_task task; // first: a pointer to one is a pointer to the other
     struct completion *c;
     int32_t index, *tokens;
+    int32_t token;                     // the last one drawn; 0 before the first
     bool done;
     float *embedding;                  // (n_embd), SHAPE_EMBEDDING
     int32_t *out_tokens, n_out, cap_out;      // with return_tokens

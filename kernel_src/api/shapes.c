@@ -326,8 +326,7 @@ void shape_chunk(struct json_writer *w, struct completion_task *t, const char *t
         jw_kstr(w, "content", text, len);
         jw_key(w, "tokens");
         jw_array(w);
-        if (t->n_out)
-            jw_int(w, t->out_tokens[t->n_out - 1]);
+        jw_int(w, t->token);
         jw_end(w);
         jw_kbool(w, "stop", false);
         jw_kint(w, "id_slot", t->task.slot);
