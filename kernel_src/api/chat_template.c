@@ -167,16 +167,24 @@ static struct span joined(struct chat_template *t, struct span a, const char *be
 
 static struct span content_text(struct chat_template *t, const struct json_node *content)
 {
-    struct span all = { "", 0 };
+    const struct json_node *first = json_first(content);
+    size_t size = 0, len = 0;
+    if (json_is(content, JSON_ARRAY) && json_count(content) == 1)
+        content = json_get(first, "text");
     if (json_is(content, JSON_STRING))
         return (struct span){ content->str, content->len };
-    const struct json_node *first = json_first(content);
+    for (const struct json_node *p = first; p; p = json_next(content, p))
+        size += json_get(p, "text")->len + 1;
+    char *s = size ? room(t, size) : NULL;
+    if (!s)
+        return (struct span){ "", 0 };
     for (const struct json_node *p = first; p; p = json_next(content, p)) {
         const struct json_node *text = json_get(p, "text");
-        struct span s = { text->str, text->len };
-        all = p == first ? s : joined(t, all, "\n", s);
+        memcpy(s + len, text->str, text->len);
+        len += text->len;
+        s[len++] = '\n';
     }
-    return all;
+    return (struct span){ s, size - 1 };
 }
 
 /* What the writer holds, in the template's memory. Frees w. */

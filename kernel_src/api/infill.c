@@ -63,10 +63,10 @@ static int32_t add(llama_token *out, int32_t at, const llama_token *t, int32_t n
 int32_t infill_join(llama_token *out, const struct infill *in, const struct fim_tokens *f,
                     llama_token bos, int32_t n_ctx)
 {
-    int32_t batch = least(INFILL_BATCH, n_ctx), at = 0,
+    int32_t batch = least(INFILL_BATCH, most(0, n_ctx - 4)), at = 0,
             prefix = least(in->prefix.n, 3 * (batch / 4)),
             suffix = least(in->suffix.n, most(0, batch / 4 - (2 + in->prompt.n))),
-            extra = least(in->extra.n, most(0, n_ctx - INFILL_BATCH + 2));
+            extra = least(in->extra.n, most(0, n_ctx - INFILL_BATCH - 4));
     at = add(out, at, in->extra.t + in->extra.n - extra, extra);
     if (bos != LLAMA_TOKEN_NULL)
         out[at++] = bos;

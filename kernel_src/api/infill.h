@@ -25,7 +25,8 @@ void fim_find(struct fim_tokens *f, struct llama_vocab *v, const struct gguf *g)
 struct infill_part { const llama_token *t; int32_t n; };
 struct infill { struct infill_part extra, prefix, suffix, prompt; };
 
-/* The prompt, as far as it fits a context of n_ctx; out has room for all parts and four
- * more. bos: LLAMA_TOKEN_NULL, or what the prompt begins with. Its length. */
+/* The prompt, as far as it fits a context of n_ctx; `prompt` itself is never cut. out has
+ * room for all parts and four more. bos: LLAMA_TOKEN_NULL, or what the prompt begins
+ * with. Its length. */
 int32_t infill_join(llama_token *out, const struct infill *in, const struct fim_tokens *f,
                     llama_token bos, int32_t n_ctx);
