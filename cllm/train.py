@@ -525,8 +525,8 @@ def served(path, items, n_machines=2, progress=False):
             bar.update(); return r['choices'][0]['message']['content']
         with ThreadPoolExecutor(n_machines) as ex: return list(ex.map(ask, range(len(items))))
 
-# %% ../nbs/train/22_train.ipynb #188b4bca
-N_TOKENS = dict(chat=33_000_000, draft=6_000_000)
+# %% ../nbs/train/22_train.ipynb #185c4869
+N_TOKENS = dict(chat=44_000_000, draft=6_000_000)
 
 def make_docs(vocab, n=16_000):
     "For a Trainer: the number of a pool to its `n` documents. One page of the book in seventeen is held out."
