@@ -205,7 +205,7 @@ def cmd_readme(a):
     (root()/'README.md').write_text(readme_text(), encoding='utf-8')
     return 0
 
-# %% ../nbs/tools/07_cli.ipynb #282ac50d
+# %% ../nbs/tools/07_cli.ipynb #fffab3d5
 def default_model():
     "The built-in model, or a tiny random one made on the spot (with a word about it)."
     p = root()/'models'/'cllm-chat-q8_0.gguf'                # chapter 22 trains it
@@ -257,6 +257,11 @@ class _Console:
         "`s` as a line; what stood in the last row (the kernel's prompt) comes again after it."
         with self.lock: self.out.write(('\n' if self.row else '') + s + '\n' + self.row); self.out.flush()
 
+def _foreground():
+    "Is standard input a terminal that we may use? Whoever touches it from the background is stopped (SIGTTOU)."
+    try: return sys.stdin.isatty() and os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
+    except OSError: return True                                                 # not the terminal that controls us: no such rule
+
 def cmd_run(a):
     "Boot the kernel in QEMU with a model and serve the API until stopped."
     config = _run_config(a)
@@ -273,7 +278,7 @@ def cmd_run(a):
     for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if s != signal.SIGHUP or signal.getsignal(s) != signal.SIG_IGN: signal.signal(s, lambda *_: stop.set())     # nohup stays nohup
     if a.end_with_caller: ctypes.CDLL(None).prctl(1, signal.SIGTERM)
-    tty, old = sys.stdin.isatty(), None
+    tty, old = _foreground(), None
     with vm:
         if tty:
             import termios, tty as ttymod
@@ -296,7 +301,7 @@ def cmd_run(a):
             while not stop.is_set() and vm.proc.poll() is None: stop.wait(.1)
             if vm.proc.poll() is not None: stop.wait(.5)                             # the thread above knows better why
         finally:
-            if old: termios.tcsetattr(sys.stdin, termios.TCSADRAIN, old)
+            if old and _foreground(): termios.tcsetattr(sys.stdin, termios.TCSADRAIN, old)
         code = vm.proc.poll()
     if code and not failed: failed.append(f'QEMU ended with exit code {code}')
     if console.row: print(file=console.out, flush=True)                                                   # stopped in the middle of a line

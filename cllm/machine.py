@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['NICS', 'BootError', 'kvm_works', 'free_port', 'port_free', 'qemu_args', 'split_config', 'Wire', 'Machine']
 
-# %% ../nbs/tools/03_machine.ipynb #4609b3a3
-import asyncio, atexit, base64, ctypes, functools, io, json, os, queue, re, shlex, shutil, signal, socket, subprocess, sys, tempfile, threading, time
+# %% ../nbs/tools/03_machine.ipynb #5c56160d
+import asyncio, atexit, base64, codecs, ctypes, functools, io, json, os, queue, re, shlex, shutil, signal, socket, subprocess, sys, tempfile, threading, time
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -163,7 +163,7 @@ class Wire:
 
     def close(self): self.sock.close()
 
-# %% ../nbs/tools/03_machine.ipynb #25eaf9d7
+# %% ../nbs/tools/03_machine.ipynb #fa9c8849
 class Machine:
     """One booted kernel. `with Machine(model='m.gguf') as vm:` starts QEMU, waits until the kernel is up, and kills it on exit.
 
@@ -202,7 +202,8 @@ class Machine:
     def start(self):
         "Start QEMU and wait as asked for; returns self."
         self.t0 = time.perf_counter()
-        self.proc = _popen(self.args, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0, env=_env(), cwd=root())
+        self.proc = _popen(self.args, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0, env=_env(), cwd=root(),
+                           start_new_session=True)                # Ctrl-C is meant for us, not for QEMU
         atexit.register(self.stop)
         self._err = bytearray()
         self._threads = [threading.Thread(target=self._read, args=(self.proc.stdout, self._buf), daemon=True),
@@ -239,6 +240,7 @@ class Machine:
     def __exit__(self, *exc): self.stop()
 
     def _read(self, f, into):
+        text = codecs.getincrementaldecoder('utf-8')('replace')            # a read may end in the middle of a character
         while True:
             try: b = os.read(f.fileno(), 65536)
             except (OSError, ValueError): b = b''
@@ -246,7 +248,9 @@ class Machine:
                 if b: into.extend(b)
                 self._cond.notify_all()
             if not b: return
-            if self.echo and into is self._buf: self.echo.write(b.decode('utf-8', 'replace')); self.echo.flush()
+            if self.echo and into is self._buf:
+                try: self.echo.write(text.decode(b)); self.echo.flush()
+                except (OSError, ValueError): self.echo = None              # nobody listens there any more; the log goes on
 
     @property
     def exit_code(self):

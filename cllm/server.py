@@ -536,7 +536,7 @@ def plan(values, seen, known, gguf):
     config, more = _config(v, known, given)
     return config, changes, v, warnings + more
 
-# %% ../nbs/tools/09_server.ipynb #eb7879e1
+# %% ../nbs/tools/09_server.ipynb #41b95e1b
 def usage() -> str:
     "What --help prints."
     out = ['usage: cllm-server [options]', '', 'llama-server\'s command line for the cllm kernel: boots it in QEMU and serves the API until stopped.', '']
@@ -554,10 +554,14 @@ def usage() -> str:
 def version() -> str: return f'version: 1 (cllm-{__version__})\nbuilt with gcc for i686-elf'
 
 class _Tee:
-    "Serial text to several streams."
-    def __init__(self, *files): self.files = files
-    def write(self, s): [f.write(s) for f in self.files]
-    def flush(self): [f.flush() for f in self.files]
+    "Serial text to several streams. One that fails (a reader who has left, a full disk) gets no more; the others go on."
+    def __init__(self, *files): self.files = list(files)
+    def write(self, s): self._each('write', s)
+    def flush(self): self._each('flush')
+    def _each(self, what, *args):
+        for f in list(self.files):
+            try: getattr(f, what)(*args)
+            except (OSError, ValueError): self.files.remove(f)
 
 def _err(*lines):
     for l in lines: print(l, file=sys.stderr, flush=True)
