@@ -6,7 +6,5 @@
 #include "base/bootinfo.h"
 #include "base/config.h"
 
-CONFIG_KEY(log, "how much to print: 0 quiet, 1 a line a layer (default), 2 more");
-
 static void config_init(void) { config_read(boot_info.cmdline); }
 INITCALL(32, config_init);

@@ -183,7 +183,7 @@ static const struct dd LN2_TAIL = {0x1.ef35793c76730p-45, 0x1.f97b57a079a19p-103
 static const struct dd LOG10_E = {0x1.bcb7b1526e50ep-2, 0x1.95355baaafad3p-57};
 
 /* log x to about 64 bits; x finite and > 0. The first two terms of the series in two
- * doubles each, the rest (less than 1/80 of the second) in one. */
+ * doubles each, the rest (less than 1/50 of the second) in one. */
 static struct dd log_dd(double x)
 {
     int k;

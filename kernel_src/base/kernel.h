@@ -6,8 +6,8 @@
  * INITCALL(order, fn)   fn(void) runs once at boot; order has two digits, low ones first
  * POLL(fn)              bool fn(void) is called for ever; true means "I did some work"
  * LINKER_SET(...)       a set of a layer's own, filled from any file (see kernel.ld)
- * Orders in use: 10 console, 15 traps, 17 interrupts on, 20 time, 30 memory, 35 config,
- * 40 pci and nic, 50 ip, 55 tcp, 60 llm, 70 http, 80 api. Numbers between are free. */
+ * Orders in use: 10 console, 15 traps, 17 interrupts on, 20 time, 30 memory, 32 config,
+ * 40 pci and nic, 50 ip, 55 tcp, 80 api, 90 llm. Numbers between are free. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>

@@ -77,6 +77,18 @@ static bool read_params(struct llm_params *p)
     return ok;
 }
 
+/* Where the machine is too small, the reader should learn what helps. */
+static void advise_memory(void)
+{
+    const struct arena *region = model_region();
+    size_t n = strlen(load_error);
+    if (strncmp(load_error, "no memory", 9) && strncmp(load_error, "no room", 7))
+        return;
+    snprintf(load_error + n, sizeof load_error - n,
+             "; beside the model's file %u KiB are free: give the machine more memory "
+             "(make run MEM=, QEMU -m)", (unsigned)((region->cap - region->used) >> 10));
+}
+
 void llm_init(void)
 {
     const uint8_t *data;
@@ -103,6 +115,8 @@ void llm_init(void)
         kprintf("[llm] %s %s, ctx %d, %d slots, ready in %u ms\n",
                 m->name[0] ? m->name : "(unnamed)", m->desc, (int)kernel_llm.n_ctx_slot,
                 (int)kernel_llm.n_slots, (unsigned)((time_us() - t0) / 1000));
+    } else {
+        advise_memory();
     }
     if (llm_load_error)
         kprintf("[llm] %s\n", llm_load_error);
