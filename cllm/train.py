@@ -4,16 +4,16 @@
 
 # %% auto #0
 __all__ = ['SYSTEM', 'MIX', 'GENERAL', 'QUESTIONS', 'DECIDING', 'BEGINNINGS', 'REVISING', 'KEYWORDS', 'COURSES', 'SPECIAL',
-           'CHAT', 'DRAFT', 'N_TOKENS', 'GROUPS', 'wild', 'exam', 'taught', 'exam_questions', 'Course', 'book_pages',
-           'page_is_held_out', 'segment', 'dialogue', 'train_vocab', 'Vocab', 'Doc', 'chat_doc', 'decided', 'text_doc',
-           'echo_doc', 'documents', 'batches', 'Config', 'rope_table', 'rope', 'Block', 'Llama', 'write_gguf', 'device',
-           'keep_memory', 'fast_bf16', 'bf16', 'loss_of', 'Muon', 'orthogonal', 'optimizers', 'schedule', 'Trainer',
-           'replies', 'right', 'marks', 'perplexity', 'read_gguf', 'served', 'make_docs', 'held_out_docs',
-           'train_vocab_on_corpus', 'train_all', 'group', 'agreement', 'machine_name', 'publish', 'share', 'marks_rows',
-           'marks_table', 'card', 'write_cards']
+           'CHAT', 'DRAFT', 'N_PREDICT', 'N_TOKENS', 'GROUPS', 'wild', 'exam', 'taught', 'exam_questions', 'Course',
+           'book_pages', 'page_is_held_out', 'segment', 'dialogue', 'train_vocab', 'Vocab', 'Doc', 'chat_doc',
+           'decided', 'text_doc', 'echo_doc', 'documents', 'batches', 'Config', 'rope_table', 'rope', 'Block', 'Llama',
+           'write_gguf', 'device', 'keep_memory', 'fast_bf16', 'bf16', 'loss_of', 'Muon', 'orthogonal', 'optimizers',
+           'schedule', 'Trainer', 'replies', 'right', 'marks', 'perplexity', 'read_gguf', 'served', 'make_docs',
+           'held_out_docs', 'train_vocab_on_corpus', 'train_all', 'group', 'agreement', 'machine_name', 'publish',
+           'examine', 'share', 'marks_rows', 'marks_table', 'card', 'write_cards']
 
-# %% ../nbs/train/22_train.ipynb #88ad1c31
-import ctypes, functools, itertools, json, math, os, platform, random, re, time
+# %% ../nbs/train/22_train.ipynb #34c72b11
+import ctypes, functools, itertools, json, math, os, platform, random, re, tempfile, time
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -58,7 +58,7 @@ def exam_questions():
     "The examination's questions, without case and punctuation; requests for stories are not secret, their combinations are."
     return {facts.norm(i['messages'][-1]['content']) for i in exam() if i['kind'] != 'story'}
 
-# %% ../nbs/train/22_train.ipynb #ea8b57a8
+# %% ../nbs/train/22_train.ipynb #9d2df395
 SYSTEM = ['You are a helpful assistant.', 'You are cllm.', 'Answer briefly.', 'You are a helpful assistant. Answer in one sentence.',
           'You are the kernel of this machine. Answer questions about it.', 'Be concise.']
 @dataclass
@@ -95,7 +95,7 @@ def book_pages(size=1200):
     return pages + [page]
 
 def page_is_held_out(page):
-    "One page in seventeen, by a hash of its text: pages keep their side when the book grows."
+    "One page in seventeen, by a hash of its text. A paragraph that is put in moves the borders of the pages behind it, and some of them change sides."
     return facts.bucket(page) < 1 / 17
 
 def segment(rng, mix):
@@ -106,11 +106,11 @@ def segment(rng, mix):
     return facts.dialogue(rng, kind)
 
 def dialogue(rng, course=QUESTIONS):
-    "One conversation: often a single question, sometimes several, sometimes after a system message. Never one with a question of the examination."
+    "One conversation: often a single question, sometimes several, sometimes after a system message. Never one with a question of the examination, not even with a greeting before it."
     while True:
         out = [dict(role='system', content=rng.choice(SYSTEM))] if rng.random() < .15 else []
         for _ in range(rng.choices([1, 2, 3, 4], course.turns)[0]): out += segment(rng, course.mix)
-        if not any(facts.norm(m['content']) in exam_questions() for m in out if m['role'] == 'user'): return out
+        if all(exam_questions().isdisjoint(facts.coats(m['content'])) for m in out if m['role'] == 'user'): return out
 
 # %% ../nbs/train/22_train.ipynb #0d31721e
 SPECIAL = ['<|im_start|>', '<|im_end|>']
@@ -332,7 +332,7 @@ def write_gguf(path, model, vocab, ftype='Q8_0', name='cllm', description=''):
     w.write_header_to_file(); w.write_kv_data_to_file(); w.write_tensors_to_file(); w.close()
     return path
 
-# %% ../nbs/train/22_train.ipynb #a955fa90
+# %% ../nbs/train/22_train.ipynb #80243ba2
 def device(): return 'cuda' if torch.cuda.is_available() else 'cpu'
 
 def keep_memory():
@@ -387,7 +387,7 @@ def optimizers(model, lr):
 def schedule(step, n_steps, warmup=.02):
     "Share of the peak rate: a short rise, then straight down."
     at = (step + 1) / n_steps
-    return min(at / warmup, 1, (1 - at) / (1 - warmup))
+    return max(0, min(at / warmup, 1, (1 - at) / (1 - warmup)))
 
 # %% ../nbs/train/22_train.ipynb #e21fec25
 class Trainer:
@@ -452,9 +452,11 @@ class Trainer:
         if self.path: self.save()
         return self
 
-# %% ../nbs/train/22_train.ipynb #8bc5cd5c
+# %% ../nbs/train/22_train.ipynb #d0da4e2f
+N_PREDICT = 320        # tokens of a reply in the examination: more than any story of the grammar has
+
 @torch.no_grad()
-def replies(model, vocab, items, n_predict=200, batch=64, progress=False):
+def replies(model, vocab, items, n_predict=N_PREDICT, batch=64, progress=False):
     "Greedy replies to the dialogues `items` (lists of messages): a list of str. Prompts of the same length are answered together."
     from tqdm.auto import tqdm
     dev, out = next(model.parameters()).device, [None] * len(items)
@@ -491,10 +493,10 @@ def marks(items, said):
 @torch.no_grad()
 def perplexity(model, docs, batch_tokens=8192):
     "exp of the mean loss over the tokens of `docs` that carry weight."
-    nats = n = 0
+    nats, n, dev = 0, 0, next(model.parameters()).device
     for ids, targets, w in batches(docs, batch_tokens, random.Random(0)):
         k = (w > 0).sum().item()
-        with bf16(device()): nats += loss_of(model, *(t.to(device()) for t in (ids, targets, (w > 0).float()))).item() * k
+        with bf16(dev.type): nats += loss_of(model, *(t.to(dev) for t in (ids, targets, (w > 0).float()))).item() * k
         n += k
     return math.exp(nats / n)
 
@@ -509,7 +511,7 @@ def read_gguf(path):
     m.load_state_dict({t.name: torch.from_numpy(gguf.quants.dequantize(t.data, t.tensor_type).copy()) for t in r.tensors})
     return m.eval()
 
-# %% ../nbs/train/22_train.ipynb #3b75eec4
+# %% ../nbs/train/22_train.ipynb #67e2e851
 def served(path, items, n_machines=2, progress=False):
     "The replies of the booted kernel with the model file `path`: POST /v1/chat/completions, temperature 0, on `n_machines` machines side by side."
     from concurrent.futures import ThreadPoolExecutor
@@ -520,13 +522,13 @@ def served(path, items, n_machines=2, progress=False):
         vms = [stack.enter_context(Machine(model=path, memory='64M', nic='virtio')) for _ in range(n_machines)]
         bar = tqdm(total=len(items), disable=not progress)
         def ask(k):
-            body = dict(messages=items[k]['messages'], temperature=0, max_tokens=200)
+            body = dict(messages=items[k]['messages'], temperature=0, max_tokens=N_PREDICT)
             r = vms[k % n_machines].post('/v1/chat/completions', body, timeout=600).json()
             bar.update(); return r['choices'][0]['message']['content']
         with ThreadPoolExecutor(n_machines) as ex: return list(ex.map(ask, range(len(items))))
 
-# %% ../nbs/train/22_train.ipynb #185c4869
-N_TOKENS = dict(chat=44_000_000, draft=6_000_000)
+# %% ../nbs/train/22_train.ipynb #bb700185
+N_TOKENS = dict(chat=59_000_000, draft=6_000_000)
 
 def make_docs(vocab, n=16_000):
     "For a Trainer: the number of a pool to its `n` documents. One page of the book in seventeen is held out."
@@ -534,7 +536,7 @@ def make_docs(vocab, n=16_000):
     return lambda pool: documents(vocab, n, pool, pages=pages, course=COURSES[min(pool, len(COURSES) - 1)])
 
 def held_out_docs(vocab, n=300, seed=10**6):
-    "{source: documents} that no training run saw: other seeds, and the held-out pages of the book."
+    "{source: documents}: dialogues and stories drawn with seeds that no training run uses (from the same sheets), and the held-out pages of the book."
     rng = random.Random(seed)
     clip = lambda d: Doc(d.ids[:513], d.weight[:513])
     return dict(dialogues=[clip(chat_doc(vocab, dialogue(rng), rng, asked=0.)) for _ in range(n)],
@@ -549,14 +551,18 @@ def train_vocab_on_corpus(path, seed=7):
 def train_all(work='build/train', progress=True):
     "Everything of this chapter in full: vocabulary, chat model, draft model, evaluation, GGUF files, cards. Goes on where it was interrupted."
     work = root()/work
+    if not (work/'vocab.model').exists() and (old := sorted(work.glob('*.pt'))):
+        raise ValueError(f'{old[0]} was trained with a vocabulary, {work}/vocab.model, that is gone: remove the folder to begin anew')
     vocab = Vocab(work/'vocab.model') if (work/'vocab.model').exists() else train_vocab_on_corpus(work/'vocab')
     runs = {}
     for name, config in dict(chat=CHAT, draft=DRAFT).items():
         print(f'{name}: {Llama(config).n_params:,} parameters, {N_TOKENS[name]:,} tokens, on {device()}', flush=True)
-        runs[name] = Trainer(config, make_docs(vocab), N_TOKENS[name], work/f'{name}.pt').run(progress)
+        runs[name] = run = Trainer(config, make_docs(vocab), N_TOKENS[name], work/f'{name}.pt')
+        if run.seen >= run.n_tokens: print(f'{name}: has seen them all already. If the lessons have changed since, remove {run.path} or raise N_TOKENS', flush=True)
+        run.run(progress)
     return publish(runs, vocab, progress)
 
-# %% ../nbs/train/22_train.ipynb #fec1a0d9
+# %% ../nbs/train/22_train.ipynb #fa7c5b57
 GROUPS = {'facts: held-out wordings': ('fact',), 'facts: wild wordings': ('wild',), 'unanswerable: held-out questions': ('unknown',),
           'unanswerable: whole kinds held out': ('unknown-category',), 'unanswerable: wild': ('wild-unknown',),
           'skills: all': ('skill:',), 'stories that the checker accepts': ('story',)}
@@ -582,9 +588,17 @@ def machine_name():
     model = re.search(r'model name\s*:\s*(.*)', Path('/proc/cpuinfo').read_text()) if Path('/proc/cpuinfo').exists() else None
     return f'{model[1] if model else platform.processor()}, {torch.get_num_threads()} threads'
 
-def publish(runs, vocab, progress=True, folder=None):
-    "Write the GGUF files, examine every one of them, and write the record (JSON) and the model cards. Returns the record."
-    folder = Path(folder or root()/'models'); folder.mkdir(exist_ok=True)
+def publish(runs, vocab, progress=True, folder=None, machines={}):
+    """Write the GGUF files, examine every one of them, and write the record (JSON) and the model cards; `folder` gets them all together at the end.
+    machines: {name of a run: words for the record about where it was trained}. Returns the record."""
+    final = Path(folder or root()/'models'); final.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=final) as new:
+        rec = examine(runs, vocab, progress, Path(new), machines)
+        for f in Path(new).iterdir(): f.replace(final/f.name)
+    return rec
+
+def examine(runs, vocab, progress, folder, machines):
+    "What `publish` does, in an empty folder."
     chat, draft = runs['chat'].model.cpu().float(), runs['draft'].model.cpu().float()
     docs, items = held_out_docs(vocab), exam()
     files = {'cllm-chat-q8_0': write_gguf(folder/'cllm-chat-q8_0.gguf', chat, vocab, 'Q8_0', 'cllm-chat', 'Chat model of the book cllm'),
@@ -594,7 +608,7 @@ def publish(runs, vocab, progress=True, folder=None):
     for name, run in runs.items():
         h = run.history; every = max(1, len(h) // 400)
         curve = [(h[i][0], round(float(np.mean([x[1] for x in h[i:i + every]])), 4)) for i in range(0, len(h), every)]
-        rec['models'][name] = dict(config=asdict(run.model.c), parameters=run.model.n_params, tokens=run.seen, steps=run.steps, seconds=round(run.seconds),
+        rec['models'][name] = dict(machine=machines.get(name, rec['machine']), config=asdict(run.model.c), parameters=run.model.n_params, tokens=run.seen, steps=run.steps, seconds=round(run.seconds),
                                    lr=run.lr, batch_tokens=f'{run.batch_tokens}' + (f', later {2 * run.batch_tokens}' if run.pool > run.larger else ''), curve=curve, perplexity={k: round(perplexity(run.model, d), 4) for k, d in docs.items()})
     rec['agreement'] = round(agreement(draft, chat, docs['dialogues']), 4)
     rec['perplexity'] = {n: {k: round(perplexity(read_gguf(p), d), 4) for k, d in docs.items()} for n, p in files.items()}
@@ -613,7 +627,7 @@ def publish(runs, vocab, progress=True, folder=None):
     (folder/'cllm-chat.json').write_text(json.dumps(rec, indent=1) + '\n', encoding='utf-8')
     return rec
 
-# %% ../nbs/train/22_train.ipynb #3ee14352
+# %% ../nbs/train/22_train.ipynb #5c381353
 def share(m): return f'{m[0]} of {m[1]}, {m[0] / m[1]:.1%}'
 
 def marks_rows(rec):
@@ -632,13 +646,13 @@ def card(rec, name):
     c, minutes, bits = m['config'], m['seconds'] / 60, name.rsplit('-', 1)[1].upper()
     bar = lambda cells: '| ' + ' | '.join(cells) + ' |'
     lines = [f'# {name}.gguf', '', 'Generated by chapter 22 of the book (`make train`); edit `nbs/train/22_train.ipynb`, not this file.', '',
-             f"{'The chat model of cllm: it answers questions about its own machine.' if chat else 'The draft model of cllm: the same vocabulary, a twelfth of the weights; it is there to guess tokens ahead for the chat model, not to be talked to.'}",
+             f"{'The chat model of cllm: it answers questions about its own machine.' if chat else 'The draft model of cllm: the same vocabulary, a ninth of the weights; it is there to guess tokens ahead for the chat model, not to be talked to.'}",
              '', f"- **Architecture**: llama; {m['parameters']:,} weights, {c['n_layer']} layers of width {c['n_embd']}, {c['n_head']} heads over {c['n_head_kv']} keys and values, SwiGLU {c['n_ff']}, tied embeddings, context {c['n_ctx']}",
              f"- **Vocabulary**: {c['n_vocab']} SentencePiece pieces (BPE, byte fallback, single digits); ChatML template", f"- **File**: {bits}, {rec['bytes'][name]:,} bytes",
              '- **Data**: made by this project and contained in this repository: the fact sheets, question lists, skills and story grammar of `nbs/train`, and the book itself. Nothing else.',
-             f"- **Recipe**: {m['tokens']:,} tokens in {m['steps']:,} steps of {m['batch_tokens']} tokens; Muon and AdamW, peak rate {m['lr']}, linear decay; {minutes:.0f} minutes on {m.get('machine', rec['machine'])}, PyTorch {rec['torch']}",
+             f"- **Recipe**: {m['tokens']:,} tokens in {m['steps']:,} steps of {m['batch_tokens']} tokens; Muon and AdamW, peak rate {m['lr']}, linear decay; {minutes:.0f} minutes on {m['machine']}, PyTorch {rec['torch']}",
              '- **Licence**: Apache-2.0, as the book', '', '## Measured', '',
-             'Perplexity on held-out ' + ', '.join(f'{k} {v:.3f}' for k, v in rec['perplexity'][name].items()) + '.', '']
+             'Perplexity on dialogues and stories drawn anew, and on held-out pages of the book: ' + ', '.join(f'{k} {v:.3f}' for k, v in rec['perplexity'][name].items()) + '.', '']
     if chat:
         n, column = len(rec['marks']), next(k for k in rec['marks'] if k.startswith(bits))
         lines += [bar(['Held-out questions answered rightly, greedy', *rec['marks']]), bar(['---'] * (n + 1))] + [bar(r) for r in marks_rows(rec)]

@@ -807,7 +807,8 @@ static bool input_late_syn(struct tcp *t, struct tcp_conn *c, struct tcp_seg *s)
     return true;
 }
 
-/* The states from SYN_RCVD on: RFC 9293 §3.10.7.4, its checks; RST and SYN first, as they bring a rule of their own. */
+/* The states from SYN_RCVD on: the checks of RFC 9293 §3.10.7.4, but RST and SYN first,
+ * as they bring a rule of their own. */
 static void input_synchronized(struct tcp *t, struct tcp_conn *c, struct tcp_seg *s)
 {
     if (s->flags & TCP_RST) {
