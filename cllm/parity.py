@@ -152,7 +152,7 @@ def parity_model() -> Path:
     dst.parent.mkdir(exist_ok=True)
     return as_f32(SOURCE, dst)
 
-# %% ../nbs/tools/11_parity.ipynb #329de491
+# %% ../nbs/tools/11_parity.ipynb #8c00ff4a
 RECORD = root()/'nbs'/'api'/'peer_answers.json'
 
 def model_hash(path) -> str: return hashlib.sha256(Path(path).read_bytes()).hexdigest()
@@ -183,7 +183,7 @@ def parity(url, against=None, model=None, record=None, threads=4, cs=None) -> Pa
         d, why = recorded(model, record)
         if why: raise ValueError(why)
         theirs, peer = d['answers'], d['peer']
-        cs = [c for c in cs if c.key in theirs]
+        if new := [c.key for c in cs if c.key not in theirs]: raise ValueError(f'{len(new)} of {len(cs)} requests were not asked when the answers were recorded, the first of them {new[0]}: record them again')
     return Parity(answers(url, cs, threads), theirs, cs, peer)
 
 def parity_machine(against=None, keep=None, url=None, memory='64M', nic='virtio', elf=None, **kw) -> Parity:

@@ -60,10 +60,10 @@ class Line:
         if rst: self.s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
         self.s.close()
 
-# %% ../nbs/tools/10_soak.ipynb #1a6ce6e3
+# %% ../nbs/tools/10_soak.ipynb #3f64a3e5
 @dataclass
 class Note:
-    "One request: `end` is 'answered', 'left', 'lost' or 'wrong'; `why` says more about the last two."
+    "One request: `end` is 'answered', 'refused' (503), 'left', 'lost' or 'wrong'; `why` says more about the last two."
     kind: str; at: float; ms: float; end: str; status: int = 0; why: str = ''
 
 def request(path, body=None, close=True, method=None) -> bytes:
@@ -86,12 +86,12 @@ class Client:
             if own: line = Line(self.addr, self.timeout, rcvbuf)
             line.s.sendall(data)
             status, head, body = read(line)
-            if status == 503: why = None if b'"error"' in body else f'503 without an error: {body[:80]!r}'      # refused: counted, not lost
+            if status == 503: why = None if b'"error"' in body else f'503 without an error: {body[:80]!r}'
             elif status not in allowed: why = f'status {status}: {body[:120]!r}'
             else:
                 try: why = check(status, head, body)
                 except (KeyError, TypeError, AttributeError, IndexError) as e: why = f'{type(e).__name__} {e} in {body[:80]!r}'
-            note('wrong' if why else 'answered', status, why or '')
+            note('wrong' if why else 'refused' if status == 503 else 'answered', status, why or '')
             if status == 200 and not why and 'json' in head.get('content-type', ''): got = json.loads(body)
         except (Lost, OSError, ValueError) as e: note('lost', why=f'{type(e).__name__}: {e}')
         finally:
@@ -205,7 +205,7 @@ def malformed(c):
     data = R.choice([request(path, bad)]*6 + [request('/no/such/route', b'{}'), request(path), b'hello\r\n\r\n', b'POST ' + path.encode() + b' HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n'])
     c.ask('malformed', data, check, allowed=range(400, 502))
 
-# %% ../nbs/tools/10_soak.ipynb #005cfc45
+# %% ../nbs/tools/10_soak.ipynb #f4fd9724
 def memory(url):
     "The kernel's heap as /props tells it, or None where it does not."
     import requests
@@ -232,6 +232,7 @@ def soak(url,                  # a running server
          progress=None,        # called with a line of text now and then
          stop=None):           # a threading.Event that ends the run early
     "Load the server with a mixture of requests and account for every one; a `Report`."
+    import requests
     kinds = {k: v for k, v in KINDS.items() if not only or k in only}
     warm = Client(url, [], seed, timeout)
     for _, f in kinds.values(): f(warm)
@@ -241,30 +242,41 @@ def soak(url,                  # a running server
         c = Client(url, notes, f'{seed} {i}', timeout)
         c.same = warm.same
         names, shares = zip(*((k, s) for k, (s, _) in kinds.items()))
-        while time.monotonic() < end and not (stop and stop.is_set()): kinds[c.R.choices(names, shares)[0]][1](c)
+        while time.monotonic() < end and not (stop and stop.is_set()):
+            name, = c.R.choices(names, shares)
+            try: kinds[name][1](c)
+            except Exception as e: notes.append(Note(name, time.monotonic(), 0, 'wrong', 0, f'{type(e).__name__}: {e}'))      # the client fell over an answer
+            if notes and notes[-1].end == 'lost': time.sleep(.1)                                                             # a machine that is gone is not asked a million times
     users = [threading.Thread(target=user, args=(i,), daemon=True) for i in range(threads)]
     for u in users: u.start()
     for u in users:
         while u.is_alive():
             u.join(15)
             if progress and u.is_alive(): progress(f'{time.monotonic() - t0:.0f} s: {Report.count(notes)}')
-    return Report(url, time.monotonic() - t0, t0, notes, before, settled(url, before, patience))
+    r = Report(url, time.monotonic() - t0, t0, notes, before, None)
+    try: r.after = settled(url, before, patience)
+    except (requests.RequestException, ValueError) as e: r.more.append(f'the server cannot be asked any more: {type(e).__name__}')
+    last = Client(url, [], f'{seed} last', timeout)
+    if 'probe' in kinds: probe(last)
+    else: last.ask('look', request('/v1/models'), lambda *_: None)
+    if not any(n.end == 'answered' for n in last.notes): r.more.append('after the run it did not answer a single request: ' + '; '.join(f'{n.kind} {n.end} {n.status or ""} {n.why}' for n in last.notes))
+    return r
 
-# %% ../nbs/tools/10_soak.ipynb #7d0fa754
+# %% ../nbs/tools/10_soak.ipynb #fcb152a5
 @dataclass
 class Report:
-    "What a soak found. `ok`: nothing lost or wrong, and the memory came back."
+    "What a soak found. `ok`: nothing lost or wrong, the memory came back, and the server still answered afterwards."
     url: str; seconds: float; t0: float; notes: list = field(repr=False); before: dict; after: dict; more: list = field(default_factory=list)
 
     @staticmethod
     def count(notes) -> str:
         n = Counter(x.end for x in notes)
-        return f'{len(notes)} sent, {n["answered"]} answered, {n["left"]} left by their clients, {n["lost"]} lost, {n["wrong"]} wrong'
+        return f'{len(notes)} sent, {n["answered"]} answered, {n["refused"]} refused, {n["left"]} left by their clients, {n["lost"]} lost, {n["wrong"]} wrong'
 
     @property
     def bad(self): return [n for n in self.notes if n.end in ('lost', 'wrong')]
     @property
-    def memory_ok(self): return self.before is None or all(self.after[k] <= self.before[k] for k in self.before)
+    def memory_ok(self): return self.before is None or self.after is not None and all(self.after[k] <= self.before[k] for k in self.before)
     @property
     def ok(self) -> bool: return bool(self.notes) and not self.bad and self.memory_ok and not self.more
 
@@ -280,16 +292,16 @@ class Report:
         for k in sorted({n.kind for n in self.notes}, key=list(KINDS).index):
             its = [n for n in self.notes if n.kind == k]
             ends, codes = Counter(n.end for n in its), Counter(n.status for n in its if n.status)
-            rows.append((k, len(its), ends['answered'], ends['left'], ends['lost'], ends['wrong'], ', '.join(f'{c}: {n}' for c, n in sorted(codes.items())), ms(self.median(k)), ms(self.median(k, True))))
+            rows.append((k, len(its), ends['answered'], ends['refused'], ends['left'], ends['lost'], ends['wrong'], ', '.join(f'{c}: {n}' for c, n in sorted(codes.items())), ms(self.median(k)), ms(self.median(k, True))))
         span = min(60, self.seconds/4)
-        return table(rows, ['kind', 'sent', 'answered', 'left', 'lost', 'wrong', 'statuses', f'first {span:.0f} s', f'last {span:.0f} s'])
+        return table(rows, ['kind', 'sent', 'answered', 'refused', 'left', 'lost', 'wrong', 'statuses', f'first {span:.0f} s', f'last {span:.0f} s'])
 
     def lines(self):
         "The verdict in words."
         out = [f'{self.seconds:.0f} s: {self.count(self.notes)}']
         a, b = self.median('probe'), self.median('probe', True)
         if a and b: out.append(f'median time of the same request: {a:.0f} ms at the beginning, {b:.0f} ms at the end')
-        out.append('memory: this server does not tell' if self.before is None else 'memory: ' + ', '.join(f'{k} {self.before[k]} before, {self.after[k]} after' for k in self.before) + ('' if self.memory_ok else ': NOT GIVEN BACK'))
+        out.append('memory: this server does not tell' if self.before is None else 'memory: ' + ', '.join(f'{k} {self.before[k]} before, {self.after[k] if self.after else "unknown"} after' for k in self.before) + ('' if self.memory_ok else ': NOT GIVEN BACK'))
         for n in self.bad[:8]: out.append(f'{n.end} at {n.at - self.t0:.1f} s: {n.kind}: {n.why}')
         return out + self.more + ['passed' if self.ok else 'FAILED']
 
