@@ -5,11 +5,12 @@
 # %% auto #0
 __all__ = ['CHECKS', 'NotebookFailed', 'missing_packages', 'run_nb', 'check_tangle', 'check_layers', 'check_notebooks',
            'check_readme', 'check_columns', 'check_python', 'check_build', 'cmd_test', 'cmd_nb', 'cmd_tangle',
-           'cmd_build', 'readme_text', 'cmd_lab', 'cmd_readme', 'default_model', 'gguf_file', 'cmd_run', 'ChatRefused',
-           'cmd_chat', 'make_iso', 'cmd_bench', 'cmd_soak', 'cmd_parity', 'cmd_train', 'cmd_docs', 'cmd_iso', 'main']
+           'cmd_build', 'readme_text', 'cmd_lab', 'cmd_readme', 'default_model', 'gguf_file', 'memory_for', 'cmd_run',
+           'ChatRefused', 'cmd_chat', 'make_iso', 'cmd_bench', 'cmd_soak', 'cmd_parity', 'cmd_train', 'cmd_docs',
+           'cmd_iso', 'main']
 
-# %% ../nbs/tools/07_cli.ipynb #5426740f
-import argparse, ctypes, importlib.util, json, os, re, shlex, shutil, signal, subprocess, sys, tempfile, threading, time
+# %% ../nbs/tools/07_cli.ipynb #aec565ed
+import argparse, ctypes, importlib.util, json, os, re, select, shlex, shutil, signal, subprocess, sys, tempfile, termios, threading, time, tty
 from pathlib import Path
 
 from .build import Elf, build
@@ -69,7 +70,7 @@ def _tidy(nb):
         for o in c.get('outputs', ()):
             if 'text/html' in (d := o.get('data', {})): d.pop('application/vnd.jupyter.widget-view+json', None)
 
-# %% ../nbs/tools/07_cli.ipynb #87c388c1
+# %% ../nbs/tools/07_cli.ipynb #cc94b86b
 def check_tangle():
     "The generated files are what the notebooks say."
     bad = tangle_diff()
@@ -112,14 +113,16 @@ def check_columns():
 
 def check_python():
     "The modules in cllm/ are what the notebooks in nbs/tools, nbs/train and nbs/lab say."
-    mods = sorted((root()/'cllm').rglob('*.py'))
-    before = {m: m.read_text(encoding='utf-8') for m in mods}
+    mods = lambda: sorted((root()/'cllm').rglob('*.py'))
+    before = {m: m.read_text(encoding='utf-8') for m in mods()}
     try:
         tangle(*[p for p in notebooks() if p.parent.name in PYTHON])
-        bad = [f'{m.relative_to(root())} differs from its notebook; run make tangle' for m in mods if m.read_text(encoding='utf-8') != before[m]]
+        bad = [f'{m.relative_to(root())} {"differs from its notebook" if m in before else "is missing"}; run make tangle' for m in mods() if m.read_text(encoding='utf-8') != before.get(m)]
+        bad += [f'{m.relative_to(root())} was made by {src[1]}, which is gone' for m, text in before.items() if (src := re.search(r'File to edit: \.\./(?:\.\./)*(nbs/\S+\.ipynb)', text)) and not (root()/src[1]).exists()]
     finally:
-        for m in mods:
-            if m.read_text(encoding='utf-8') != before[m]: m.write_text(before[m], encoding='utf-8')
+        for m in mods():
+            if m not in before: m.unlink()
+            elif m.read_text(encoding='utf-8') != before[m]: m.write_text(before[m], encoding='utf-8')
     assert not bad, '\n'.join(bad)
 
 def check_build():
@@ -133,6 +136,7 @@ def cmd_test(a):
     "Run every notebook top to bottom, the tangle check and the other checks; the last line is `N passed, N failed`."
     from concurrent.futures import ThreadPoolExecutor
     want = [p for p in notebooks() if not a.only or any(o in str(p) for o in a.only)]
+    if not want: raise ValueError(f'no notebook has {" or ".join(a.only)} in its path')
     passed, failed = 0, []
     def report(name, secs, err=None):
         nonlocal passed
@@ -176,19 +180,23 @@ def cmd_build(a):
     if a.output: print(f'stripped copy: {e.strip(a.output)}')
     return 0
 
+def _from_top(markdown):
+    "Markdown of nbs/index.ipynb, its links seen from the folder above."
+    return re.sub(r'\]\((?!\w+:|#)(\.\./)?', lambda m: '](' if m[1] else '](nbs/', markdown)
+
 def readme_text() -> str:
     "nbs/index.ipynb as Markdown: prose, and the code cells with the output they gave."
     nb = json.loads((root()/'nbs'/'index.ipynb').read_text(encoding='utf-8'))
     out = ['<!-- Generated from nbs/index.ipynb by make readme: edit the notebook. -->']
     for c in nb['cells']:
         src = ''.join(c['source']).strip()
-        if c['cell_type'] == 'markdown': out.append(src.replace('](images/', '](nbs/images/')); continue
+        if c['cell_type'] == 'markdown': out.append(_from_top(src)); continue
         if src.startswith('#| hide'): src = None
         elif src: out.append(f'```python\n{src}\n```')
         for o in c.get('outputs', []):
             data = o.get('data', {})
             if o['output_type'] == 'stream': out.append('```text\n' + ''.join(o['text']).rstrip() + '\n```')
-            elif 'text/markdown' in data: out.append(''.join(data['text/markdown']).strip())
+            elif 'text/markdown' in data: out.append(_from_top(''.join(data['text/markdown']).strip()))
             elif 'text/plain' in data and not any(k.startswith('image/') or k == 'text/html' for k in data): out.append('```text\n' + ''.join(data['text/plain']).rstrip() + '\n```')
     return '\n\n'.join(o for o in out if o) + '\n'
 
@@ -205,7 +213,7 @@ def cmd_readme(a):
     (root()/'README.md').write_text(readme_text(), encoding='utf-8')
     return 0
 
-# %% ../nbs/tools/07_cli.ipynb #fffab3d5
+# %% ../nbs/tools/07_cli.ipynb #b775ca4c
 def default_model():
     "The built-in model, or a tiny random one made on the spot (with a word about it)."
     p = root()/'models'/'cllm-chat-q8_0.gguf'                # chapter 22 trains it
@@ -223,6 +231,14 @@ def gguf_file(path):
     with open(path, 'rb') as f: magic = f.read(4)
     if magic != b'GGUF': raise ValueError(f'{path}: not a GGUF file: it starts with {magic!r}')
     return path
+
+def memory_for(model, config={}) -> str:
+    """QEMU's -m for a machine with this GGUF (None: without a model) and these configuration keys: what both need, and at least 64M.
+    Raises ValueError for a file that is no whole GGUF, and for what a 32-bit machine cannot hold."""
+    if not model: return '64M'
+    from cllm.server import GGUF, memory_mb                  # nbs/tools/09_server.ipynb counts it
+    ctx, parallel, saved = (int(v) if (v := str(config.get(k, ''))).isdigit() else 0 for k in ('ctx_size', 'parallel', 'slot_save'))
+    return f'{memory_mb(GGUF(model), ctx, parallel) + saved}M'
 
 def _run_config(a) -> dict:
     "The keys for the kernel: the JSON file of --config, and over it the --set words."
@@ -268,7 +284,7 @@ def cmd_run(a):
     model = gguf_file(a.model) if a.model else default_model() if not a.elf else None
     elf = Elf(a.elf) if a.elf else build()
     console = _Console(getattr(a, 'out', sys.stdout))
-    vm = Machine(elf, model=model, memory=a.memory, smp=a.smp, accel=a.accel, nic=a.nic, config=config, port=a.port, wait=None, vga=a.vga, echo=console, host_addr=a.host)
+    vm = Machine(elf, model=model, memory=a.memory or memory_for(model, config), smp=a.smp, accel=a.accel, nic=a.nic, config=config, port=a.port, wait=None, vga=a.vga, echo=console, host_addr=a.host)
     if a.vga: _window(vm)
     if a.debug:
         vm.args += ['-S', '-gdb', 'tcp:127.0.0.1:1234']
@@ -278,37 +294,39 @@ def cmd_run(a):
     for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if s != signal.SIGHUP or signal.getsignal(s) != signal.SIG_IGN: signal.signal(s, lambda *_: stop.set())     # nohup stays nohup
     if a.end_with_caller: ctypes.CDLL(None).prctl(1, signal.SIGTERM)
-    tty, old = _foreground(), None
+    old, resumed = None, threading.Event()                                      # old: the terminal as it was; resumed: it is not set up (any more)
+    resumed.set(); signal.signal(signal.SIGCONT, lambda *_: resumed.set())
     with vm:
-        if tty:
-            import termios, tty as ttymod
-            old = termios.tcgetattr(sys.stdin); ttymod.setcbreak(sys.stdin.fileno())
         def ready():
             try: vm.wait_ready(10**9 if a.debug else 60); announce(vm.url)
             except Exception as e:
                 if not stop.is_set(): failed.append(str(e).split('\nlast serial lines:')[0]); stop.set()      # those lines were just shown
         threading.Thread(target=ready, daemon=True).start()
         def keys():
-            prefix = False
+            nonlocal old
+            prefix, fd = False, sys.stdin.fileno()
             while not stop.is_set():
-                b = os.read(sys.stdin.fileno(), 1)
+                if not _foreground(): time.sleep(.2); continue                  # started with &, or Ctrl-Z and then bg
+                if resumed.is_set(): resumed.clear(); old = old or termios.tcgetattr(fd); tty.setcbreak(fd, termios.TCSANOW)
+                if not select.select([fd], [], [], .2)[0] or not _foreground(): continue
+                b = os.read(fd, 1)
                 if not b: return
                 if prefix and b in b'xX': stop.set(); return
                 prefix = b == b'\x01' and not prefix
                 if not prefix: os.write(vm.proc.stdin.fileno(), b)
-        if tty: threading.Thread(target=keys, daemon=True).start()
+        if sys.stdin.isatty(): threading.Thread(target=keys, daemon=True).start()
         try:
             while not stop.is_set() and vm.proc.poll() is None: stop.wait(.1)
             if vm.proc.poll() is not None: stop.wait(.5)                             # the thread above knows better why
         finally:
-            if old and _foreground(): termios.tcsetattr(sys.stdin, termios.TCSADRAIN, old)
+            if old and _foreground(): termios.tcsetattr(sys.stdin.fileno(), termios.TCSADRAIN, old)
         code = vm.proc.poll()
     if code and not failed: failed.append(f'QEMU ended with exit code {code}')
     if console.row: print(file=console.out, flush=True)                                                   # stopped in the middle of a line
     for f in failed: print(f'{getattr(a, "name", "cllm run")}: {f}', file=sys.stderr)
     return 1 if failed else 0
 
-# %% ../nbs/tools/07_cli.ipynb #6e29a0a3
+# %% ../nbs/tools/07_cli.ipynb #f73fc5f3
 class ChatRefused(RuntimeError): "The server answered a chat with an error; `kind` is its type."
 
 def _chat_pieces(url, body):
@@ -341,7 +359,10 @@ def cmd_chat(a):
     import requests
     try: import readline                                   # line editing and history in input()
     except ImportError: pass
-    vm = None if a.url else Machine(model=gguf_file(a.model) if a.model else default_model(), memory=a.memory, nic='virtio').start()
+    vm = None
+    if not a.url:
+        model = gguf_file(a.model) if a.model else default_model()
+        vm = Machine(model=model, memory=a.memory or memory_for(model), nic='virtio').start()
     messages = []
     try:
         while True:
@@ -385,13 +406,17 @@ def cmd_soak(a):
     stop = threading.Event()
     signal.signal(signal.SIGINT, lambda *_: stop.set())                        # Ctrl-C ends the run, not the report
     kw = dict(minutes=a.minutes, threads=a.threads, seed=a.seed, stop=stop, progress=lambda s: print(s, flush=True))
-    r = soak(a.url.rstrip('/'), **kw) if a.url else soak_machine(model=gguf_file(a.model) if a.model else default_model(), memory=a.memory, nic=a.nic, **kw)
+    if a.url: r = soak(a.url.rstrip('/'), **kw)
+    else:
+        model = gguf_file(a.model) if a.model else default_model()
+        r = soak_machine(model=model, memory=a.memory or memory_for(model), nic=a.nic, **kw)
     print(r)
     return 0 if r.ok else 1
 
 def cmd_parity(a):
     "Compare our answers to 200 and more requests with those of a llama-server with the same GGUF (--against URL), or with its recorded ones."
     from cllm.parity import RECORD, parity_machine
+    if a.save and not a.against: raise ValueError('--save keeps the answers of a llama-server: say which one with --against URL')
     p = parity_machine(against=a.against and a.against.rstrip('/'), keep=a.save and (RECORD if a.save == '-' else a.save), url=a.url and a.url.rstrip('/'))
     print(p)
     if a.against and a.save: print(f'recorded in {RECORD if a.save == "-" else a.save}')
@@ -418,14 +443,17 @@ def cmd_docs(a):
 
 def cmd_iso(a):
     "Make build/cllm.iso, bootable through GRUB, with the model on it."
-    p = make_iso(build().path, a.output or root()/'build'/'cllm.iso', gguf_file(a.model) if a.model else default_model())
+    model = gguf_file(a.model) if a.model else default_model()
+    memory = memory_for(model)
+    p = make_iso(build().path, a.output or root()/'build'/'cllm.iso', model)
     p = p.relative_to(root()) if root() == Path.cwd() and root() in p.parents else p
-    print(f'{p}: {p.stat().st_size:,} bytes. Boot it: qemu-system-i386 -cdrom {p} -serial stdio -m 64M -netdev user,id=n0,hostfwd=tcp:127.0.0.1:8080-:80 -device e1000,netdev=n0')
+    print(f'{p}: {p.stat().st_size:,} bytes. Boot it: qemu-system-i386 -cdrom {p} -serial stdio -m {memory} -netdev user,id=n0,hostfwd=tcp:127.0.0.1:8080-:80 -device e1000,netdev=n0')
     return 0
 
-# %% ../nbs/tools/07_cli.ipynb #5833c4fe
+# %% ../nbs/tools/07_cli.ipynb #152ce792
 def main(argv=None):
     "The `cllm` console script."
+    MEMORY_HELP = "QEMU's -m, such as 256M (default: what the model needs, at least 64M)"
     p = argparse.ArgumentParser(prog='cllm', description='cllm: a textbook whose source code is a working machine')
     sub = p.add_subparsers(dest='cmd', required=True)
     def cmd(name, f):
@@ -435,12 +463,12 @@ def main(argv=None):
     s = cmd('test', cmd_test); s.add_argument('only', nargs='*', help='only notebooks whose path contains one of these'); s.add_argument('-j', '--jobs', type=int, default=int(os.environ.get('JOBS', 2)))
     s = cmd('build', cmd_build); s.add_argument('--upto', type=int); s.add_argument('--bake', metavar='GGUF'); s.add_argument('-o', '--output')
     s = cmd('run', cmd_run)
-    s.add_argument('--model', '-m'); s.add_argument('--port', '-p', type=int, default=8080); s.add_argument('--memory', default='64M'); s.add_argument('--smp', type=int, default=1)
+    s.add_argument('--model', '-m'); s.add_argument('--port', '-p', type=int, default=8080); s.add_argument('--memory', help=MEMORY_HELP); s.add_argument('--smp', type=int, default=1)
     s.add_argument('--accel', default='auto', choices=['auto', 'tcg', 'kvm']); s.add_argument('--nic', default='e1000'); s.add_argument('--config', metavar='cllm.json')
     s.add_argument('--set', action='append', metavar='KEY=VALUE'); s.add_argument('--vga', action='store_true'); s.add_argument('--debug', action='store_true')
     s.add_argument('--end-with-caller', action='store_true', help='stop when the program that called this one is gone, however it went (make uses it)')
     s.add_argument('--elf', help='boot this ELF instead of building'); s.add_argument('--host', default='127.0.0.1', help='address to listen on')
-    s = cmd('chat', cmd_chat); s.add_argument('--url'); s.add_argument('--model', '-m'); s.add_argument('--memory', default='64M'); s.add_argument('--temp', type=float, default=0.2, help='temperature (default 0.2; the API alone would take 0.8, too high for a small model)'); s.add_argument('-n', '--n-predict', type=int, default=256)
+    s = cmd('chat', cmd_chat); s.add_argument('--url'); s.add_argument('--model', '-m'); s.add_argument('--memory', help=MEMORY_HELP); s.add_argument('--temp', type=float, default=0.2, help='temperature (default 0.2; the API alone would take 0.8, too high for a small model)'); s.add_argument('-n', '--n-predict', type=int, default=256)
     s = cmd('iso', cmd_iso); s.add_argument('--model', '-m'); s.add_argument('-o', '--output')
     cmd('readme', cmd_readme)
     s = cmd('docs', cmd_docs); s.add_argument('--out', help='folder of the site (default: _site)'); s.add_argument('--serve', type=int, metavar='PORT', help='then serve it on 127.0.0.1')
@@ -449,7 +477,7 @@ def main(argv=None):
     s = cmd('train', cmd_train); s.add_argument('--work', default='build/train', help='folder of checkpoints: a second call goes on from them')
     s = cmd('bench', cmd_bench); s.add_argument('--model', '-m'); s.add_argument('--repeats', type=int, default=3)
     s = cmd('soak', cmd_soak); s.add_argument('--minutes', type=float, default=10); s.add_argument('--threads', type=int, default=6, help='clients at once'); s.add_argument('--seed', type=int, default=0)
-    s.add_argument('--url', help='soak this running server'); s.add_argument('--model', '-m'); s.add_argument('--memory', default='64M'); s.add_argument('--nic', default='virtio')
+    s.add_argument('--url', help='soak this running server'); s.add_argument('--model', '-m'); s.add_argument('--memory', help=MEMORY_HELP); s.add_argument('--nic', default='virtio')
     s = cmd('parity', cmd_parity); s.add_argument('--against', metavar='URL', help='a llama-server with the same GGUF'); s.add_argument('--url', help='ours, if it runs already')
     s.add_argument('--save', nargs='?', const='-', metavar='FILE', help="keep the peer's answers for later runs (default: nbs/api/peer_answers.json)")
     a = p.parse_args(argv)

@@ -427,7 +427,7 @@ def overrides(text, gguf) -> dict:
         out[key] = (type, value)
     return out
 
-# %% ../nbs/tools/09_server.ipynb #26e3e9a6
+# %% ../nbs/tools/09_server.ipynb #17d880ba
 def slot_context(total, parallel, unified, n_ctx_train):
     "Tokens of context for each slot, from llama-server's total; None: the kernel's own choice."
     if not total or total < 0: return None
@@ -439,10 +439,11 @@ def slot_context(total, parallel, unified, n_ctx_train):
 
 def memory_mb(gguf, ctx, parallel) -> int:
     "MiB of memory for the machine. Raises ValueError for what a 32-bit machine cannot hold."
-    head = gguf.arch('head_count', 1) if isinstance(gguf.arch('head_count', 1), int) else 1
-    width = gguf.arch('embedding_length', 0)//max(head, 1)
-    row = (gguf.arch('key_length', width) + gguf.arch('value_length', width))*(gguf.arch('head_count_kv', head) or head)*4
-    cache = row*gguf.arch('block_count', 1)*(parallel or 4)*(ctx or gguf.arch('context_length', 4096))
+    def number(key, default): v = gguf.arch(key); return v if isinstance(v, int) else default          # an array has one for each layer: the kernel refuses those
+    head = number('attention.head_count', 1)
+    width = number('embedding_length', 0)//max(head, 1)
+    row = (number('attention.key_length', width) + number('attention.value_length', width))*number('attention.head_count_kv', head)*4
+    cache = row*number('block_count', 1)*(parallel or 4)*(ctx or number('context_length', 4096))
     if not ctx: cache = min(cache, 512 << 20)
     size = gguf.path.stat().st_size
     mb = max(64, -(-(size + cache + size//8 + (32 << 20)) >> 20))
@@ -531,7 +532,6 @@ def plan(values, seen, known, gguf):
         warnings.append(f'warn: {given["slot_save"]}: slots are saved in the machine\'s memory, {SLOT_SAVE_MB} MiB of it, not in {v["slot_save_path"]}')
     v.setdefault('memory', f'{memory_mb(gguf, v.get("ctx_size"), v.get("parallel")) + v.get("slot_save", 0)}M')
     verbosity = 5 if v.get('verbose') else v.get('verbosity', 3)
-    if verbosity > 3: v['log'] = 2
     if 'request_log' in known: v['request_log'] = verbosity > 2
     config, more = _config(v, known, given)
     return config, changes, v, warnings + more
