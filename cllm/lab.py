@@ -79,10 +79,12 @@ class browser(_Remote):
     def __enter__(self): return self
     def __exit__(self, *exc): self.close()
 
-# %% ../nbs/tools/13_lab.ipynb #01fa90fe
+# %% ../nbs/tools/13_lab.ipynb #08b89979
 class _Files(SimpleHTTPRequestHandler):
     extensions_map = {**SimpleHTTPRequestHandler.extensions_map, '.js': 'text/javascript', '.mjs': 'text/javascript', '.wasm': 'application/wasm', '.json': 'application/json'}
     def log_message(self, *a): pass
+    def copyfile(self, source, out):
+        with contextlib.suppress(ConnectionError): super().copyfile(source, out)      # a page may break a download off
 
 @contextlib.contextmanager
 def serve(folder, port=0):

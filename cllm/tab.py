@@ -63,5 +63,6 @@ def stage(out,             # folder; made if it is not there. Other stages in it
     title = 'the whole kernel' if upto is None else f'chapters 1 to {upto}: {chapter_title(upto)}' if upto > 1 else f'chapter 1: {chapter_title(1)}'
     gguf = None if not model or 'llm_edge.c' not in names else default_model() if model is True else model
     elf = build(upto=upto).strip(root()/'build'/f'tab-{name}.elf')
-    return add_stage(out, name, title, elf, gguf, 'metrics=1' if 'ops.c' in names else '', memory_mb)
+    keys = {'ops.c': 'metrics=1', 'quants_edge.c': 'vec_dot=swar'}                             # swar: measured at the end of this chapter
+    return add_stage(out, name, title, elf, gguf, ' '.join(w for f, w in keys.items() if f in names), memory_mb)
 

@@ -13,10 +13,10 @@ class Trouble extends Error { }       // something the reader should be told as 
 const store = new Map();              // what this page has loaded: url -> bytes
 
 /* The bytes of `file` ({ url, bytes }); tells `onBytes` how many came. */
-async function load(file, onBytes) {
+async function load(file, onBytes, signal) {
   if (store.has(file.url)) { onBytes(file.bytes); return store.get(file.url); }
   let r;
-  try { r = await fetch(file.url); } catch { throw new Trouble(`${file.url} could not be loaded: is the network there?`); }
+  try { r = await fetch(file.url, { signal }); } catch { throw new Trouble(`${file.url} could not be loaded: is the network there?`); }
   if (!r.ok) throw new Trouble(`${file.url} could not be loaded: the server says ${r.status} ${r.statusText}`);
   const out = new Uint8Array(file.bytes), reader = r.body.getReader();
   let at = 0;
@@ -38,10 +38,12 @@ async function loadAll(stage, progress) {
   if (typeof WebAssembly !== 'object')
     throw new Trouble('This browser has no WebAssembly (or it is switched off), and the machine is made of it. A current Firefox, Chrome, Edge or Safari will do.');
   const files = [stages.wasm, stage.elf, stage.model].filter(Boolean), total = files.reduce((n, f) => n + f.bytes, 0);
+  const loading = new AbortController();                   // ended by the first file that fails
   let have = 0;
-  const more = n => progress(have += n, total);
+  const more = n => { if (!loading.signal.aborted) progress(have += n, total); };
   const { V86 } = await import('./' + stages.lib).catch(() => { throw new Trouble(`${stages.lib} could not be loaded`); });
-  const [wasm, elf, model] = await Promise.all([stages.wasm, stage.elf, stage.model].map(f => f && load(f, more)));
+  const loads = [stages.wasm, stage.elf, stage.model].map(f => f && load(f, more, loading.signal));
+  const [wasm, elf, model] = await Promise.all(loads).catch(e => { loading.abort(); throw e; });
   return { V86, wasm, elf, model };
 }
 
@@ -295,17 +297,19 @@ function timing(t) {
 async function ask(question) {
   $('log').querySelector('.ideas')?.remove();
   say('user', question);
-  messages.push({ role: 'user', content: question });
-  const out = say('assistant live'), foot = say('foot'), before = messages.length;
+  const talk = messages, out = say('assistant live'), foot = say('foot');
+  talk.push({ role: 'user', content: question });
   stopper = new AbortController();
   $('go').textContent = 'Stop';
+  $('log').ariaBusy = true;
   let answer = '', n = 0, first;
   const onEvent = data => {
     if (data === '[DONE]') return;
     const e = JSON.parse(data), piece = e.choices?.[0]?.delta?.content;
     if (e.error) throw new Trouble(e.error.message);
     if (piece) {
-      out.textContent = answer += piece;
+      answer += piece;
+      out.append(piece);
       first ??= performance.now();
       if (n++) rate(foot, (n - 1) * 1000 / (performance.now() - first));
       foot.scrollIntoView({ block: 'nearest' });
@@ -314,15 +318,15 @@ async function ask(question) {
   };
   try {
     const feed = events(onEvent);
-    const r = await call('POST', '/v1/chat/completions', { messages, temperature: 0, stream: true },
+    const r = await call('POST', '/v1/chat/completions', { messages: talk, temperature: 0, stream: true },
       { signal: stopper.signal, onBody: feed });
     if (r.status !== 200) throw new Trouble(errorText(r));
   } catch (e) {
     if (e.name !== 'AbortError') say('error', e.message);
     else foot.append(' · stopped');
-  }
-  if (answer) messages.push({ role: 'assistant', content: answer });
-  else messages.length = before - 1;
+  } finally { $('log').ariaBusy = false; }
+  if (answer) talk.push({ role: 'assistant', content: answer });
+  else talk.pop();
   out.classList.remove('live');
   stopper = null;
   $('go').textContent = 'Send';

@@ -219,10 +219,11 @@ def decode(raw, kind) -> tuple:
     q = [b - 256*(b > 127) for b in raw[2:]] if kind == 'Q8_0' else [(b & 15) - 8 for b in raw[2:]] + [(b >> 4) - 8 for b in raw[2:]]
     with np.errstate(invalid='ignore', over='ignore'): return d, q, d*np.array(q, np.float32)
 
-# %% ../../nbs/lab/38_model_view.ipynb #9831804b
+# %% ../../nbs/lab/38_model_view.ipynb #879c3f98
 def _cell(lines, q, top) -> str:
     "A cell of the block: its lines, on a colour that deepens with the weight `q`."
-    a = 0 if not top or q != q else round(min(abs(q)/top, 1)*45)
+    r = abs(q)/top if top else 0                                          # no number where both are infinite
+    a = 0 if q != q else 45 if not r <= 1 else round(r*45)
     return f'<div style="{_k("blue" if q >= 0 else "orange")};--a:{a}%">' + ''.join(lines) + '</div>'
 
 def _float(v, top) -> str:
@@ -337,9 +338,10 @@ def cache_html(looks, per_cell=0, cap=240) -> str:
     return f'<p class=h>The KV cache</p>' \
            f'<p class=s>Blue cells came from prompts, orange ones from generated tokens; ● is at work. What an idle slot keeps, the next prompt can use again.</p>{body}{over}'
 
-# %% ../../nbs/lab/38_model_view.ipynb #d52a0b47
+# %% ../../nbs/lab/38_model_view.ipynb #b63c89a6
 import ipywidgets as W
 import requests
+from .playground import _drop, _keep
 
 def model_file(vm):
     "The GGUF file that `vm` was booted with, from QEMU's own arguments; None where there is none."
@@ -349,11 +351,12 @@ def model_file(vm):
     return p if p.is_file() and p.open('rb').read(4) == b'GGUF' else None
 
 class ModelView(W.VBox):
-    "The controls around `map_html`, `block_html` and `cache_html`: see `model_view`."
+    "The controls around `map_html`, `block_html` and `cache_html`: see `model_view`. `close` ends it."
+    _watch = None             # what ends the watch, if there is one
     def __init__(self, source, tensor=None, block=0, by='kind'):
         self.vm = source if hasattr(source, 'get') and hasattr(source, 'args') else None
         path = model_file(self.vm) if self.vm else source
-        self.model, self.looks, self._t0, self._watch = read_model(path) if path else None, [], time.monotonic(), None
+        self.model, self.looks, self._t0 = read_model(path) if path else None, [], time.monotonic()
         names = [t.name for t in self.model.tensors] if self.model else []
         if tensor and tensor not in names: raise ModelError(f'{self.model.name if self.model else "this machine"} has no tensor {tensor!r}')
         pick = tensor or next((t.name for t in (self.model.tensors if self.model else []) if t.type in ('Q8_0', 'Q4_0')), names[0] if names else None)
@@ -379,7 +382,7 @@ class ModelView(W.VBox):
         "Draw the state: the model, the chosen tensor, block and colour, the looks so far."
         parts, t = [], self._chosen()
         if self.model: parts.append(map_html(self.model, self.by.value, self.tensor.value))
-        elif self.vm: parts.append('<p class=s>The model of this machine is not a file here (it is in the ELF, came over HTTP, or is not there): no map.</p>')
+        elif self.vm: parts.append('<p class=s>The model of this machine is not a file here (it is in the ELF, or there is none): no map.</p>')
         if t: parts.append(block_html(self.model, t, self.block.value))
         if self.vm: parts.append(cache_html(self.looks, cell_bytes(self.model) if self.model else 0))
         self.picture.value = self.html = f'{_STYLE}<div class=cm>{"<hr>".join(parts)}</div>'
@@ -406,7 +409,12 @@ class ModelView(W.VBox):
             if self._watch is stop: self.watch.value = False
         threading.Thread(target=run, daemon=True, name='model_view').start()
 
-    def _repr_mimebundle_(self, **k): return {**(super()._repr_mimebundle_(**k) or {}), 'text/html': self.html}
+    def close(self):
+        "End the watch, and remove the widgets."
+        self._watching(False); _drop(self, self.children); super().close()
+
+    def _repr_mimebundle_(self, **k): _keep(self); return {**(super()._repr_mimebundle_(**k) or {}), 'text/html': self.html}
+    def _repr_html_(self): return self.html            # what is shown of a closed one
     def __repr__(self): return f'ModelView({self.model.name if self.model else "no file"}: {len(self.model.tensors) if self.model else 0} tensors, {len(self.looks)} looks)'
 
 def model_view(source, tensor=None, block=0, by='kind') -> ModelView:

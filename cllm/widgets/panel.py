@@ -11,7 +11,7 @@ __all__ = ['GENERAL', 'CONTROL', 'FLAGS', 'STACK_MAX', 'STEP_S', 'SERIAL_MAX', '
            'render_stack', 'render_memory', 'render_panel', 'obituary', 'describe', 'MachinePanel', 'machine_panel',
            'View']
 
-# %% ../../nbs/lab/36_panel.ipynb #f0cc0881
+# %% ../../nbs/lab/36_panel.ipynb #e190b514
 import base64, io, queue, re, shutil, socket, subprocess, threading, time
 from concurrent.futures import Future, TimeoutError as Late      # one class with the built-in TimeoutError from Python 3.11 on
 from dataclasses import dataclass, field, replace
@@ -23,6 +23,7 @@ from pathlib import Path
 from ..build import build
 from ..machine import BootError, Machine
 from ..tangle import need, root
+from .playground import _close_earlier, _drop, _keep
 
 # %% ../../nbs/lab/36_panel.ipynb #d9221689
 @lru_cache(maxsize=4)
@@ -405,7 +406,7 @@ def describe(vm) -> str:
     arg = lambda name: vm.args[vm.args.index(name) + 1] if name in vm.args else '?'
     return f'{vm.elf.path.name}, {arg("-m")} of memory, {arg("-smp")} processor{"s" if arg("-smp") != "1" else ""}, {arg("-accel")}' + (f', {vm.url}' if vm.port else '')
 
-# %% ../../nbs/lab/36_panel.ipynb #d424a705
+# %% ../../nbs/lab/36_panel.ipynb #d952e5bf
 class MachinePanel:
     """A machine with its lid off. Shown by a notebook, it is live; its first frame stays in the saved notebook.
 
@@ -416,8 +417,10 @@ class MachinePanel:
         self.options, self.vm, self.mine, self.state = dict(dict(vga=True, nic='virtio', wait='ready'), **boot_options), vm, False, PanelState()
         self._pixels, self._view, self._want = b'', None, None
         self._worker = _Worker(self._look, self._failed)
-        if vm is None: self.boot(); self._ready()
-        else: self._do(self._look)
+        try:
+            if vm is None: self.boot(); self._ready()
+            else: self._do(self._look)
+        except BaseException: self.close(); raise                              # an interrupt, say: nobody will have this panel, to close it
 
     # -- buttons ---------------------------------------------------------------------------------
     def boot(self):
@@ -440,9 +443,12 @@ class MachinePanel:
     def close(self):
         "End the panel, and the machine if it is the panel's own."
         if self._worker.ended: return
-        if self.mine: self._do(self._off)
+        theirs = self.vm is not None and not self.mine
+        done = self._worker.do(lambda: self.mine and self._off())              # after a boot, if one is under way
         self._worker.end()
-        if self._view: self._view.box.close()
+        try: done.result(0 if theirs else ANSWER_S)
+        except Late: pass
+        _drop(self, [self._view.box] if self._view else [])
 
     def __enter__(self): return self
     def __exit__(self, *exc): self.close()
@@ -556,19 +562,21 @@ class MachinePanel:
 
     # -- being shown -------------------------------------------------------------------------------
     def _repr_mimebundle_(self, include=None, exclude=None):
-        """The live view for a notebook with a kernel, and HTML that stands alone for everything else.
-        A cell that is run again closes the panel that it showed before."""
-        from cllm.widgets.playground import _keep
-        _keep(self)
-        self._do(self._look, 5)
-        if self._view is None: self._view = View(self); self._worker.every = LOOK_S; self._worker.do(lambda: None)
-        live = self._view.box._repr_mimebundle_() or {}
+        "The live view for a notebook with a kernel (unless the panel is closed), and HTML that stands alone for everything else."
+        live = {}
+        if not self._worker.ended:
+            _keep(self)
+            self._do(self._look, 5)
+            if self._view is None: self._view = View(self); self._worker.every = LOOK_S; self._worker.do(lambda: None)
+            live = self._view.box._repr_mimebundle_() or {}
         return dict(live, **{'text/html': render_panel(self.state), 'text/plain': repr(self)})
 
     def __repr__(self): return f'MachinePanel({SAYS[self.state.phase].lower()}, {self.state.machine or "no machine"})'
 
 def machine_panel(vm=None, **boot_options) -> MachinePanel:
-    "The machine panel for `vm`, or for a machine that it boots with `boot_options`: see MachinePanel."
+    """The machine panel for `vm`, or for a machine that it boots with `boot_options`: see MachinePanel.
+    In a cell that is run again, it first closes the panel that the cell showed before."""
+    _close_earlier()
     return MachinePanel(vm, **boot_options)
 
 # %% ../../nbs/lab/36_panel.ipynb #90cf3d2c

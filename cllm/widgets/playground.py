@@ -24,7 +24,7 @@ from ..draw import PALETTE
 from ..machine import BootError, Machine
 from ..tangle import MissingTool, root
 
-# %% ../../nbs/lab/35_playground.ipynb #7e3feb62
+# %% ../../nbs/lab/35_playground.ipynb #1a833c50
 @dataclass(frozen=True)
 class Token:
     "A piece of an answer."
@@ -45,7 +45,7 @@ class Turn:
 @dataclass(frozen=True)
 class State:
     "All that a playground shows."
-    phase: str = 'off'        # off, booting, ready, streaming, failed
+    phase: str = 'off'        # off, booting, ready, streaming, halting, failed
     machine: str = ''         # what is booted, in words
     url: str = ''
     boot_ms: float = 0
@@ -57,8 +57,8 @@ class State:
     error: str = ''           # what went wrong, in one sentence
     detail: str = ''          # and what a person needs to know more
 
-# %% ../../nbs/lab/35_playground.ipynb #62b81ee2
-ALLOWED = dict(boot={'off', 'failed', 'ready'}, halt={'booting', 'ready', 'streaming'}, send={'ready'}, stop={'streaming'})
+# %% ../../nbs/lab/35_playground.ipynb #8912b06f
+ALLOWED = dict(boot={'off', 'failed', 'ready'}, halt={'booting', 'ready', 'streaming'}, send={'ready'}, stop={'streaming'}, clear={'off', 'booting', 'ready', 'failed'})
 
 # %% ../../nbs/lab/35_playground.ipynb #1a0e611d
 class Refused(RuntimeError):
@@ -85,8 +85,8 @@ def hear(s: State, event: dict) -> State:
     return replace(s, turns=s.turns[:-1] + (replace(last, tokens=last.tokens + tokens, end=end or last.end),),
                    progress=(p['processed'], p['total']) if p else s.progress, timings=event.get('timings') or s.timings)
 
-# %% ../../nbs/lab/35_playground.ipynb #d4b29fc9
-def request(turns, system='', n_predict=128, n_probs=0, **fields):
+# %% ../../nbs/lab/35_playground.ipynb #6ab5a73b
+def request(turns, system='', /, n_predict=128, n_probs=0, **fields):
     "(path, JSON body) that asks for the answer to the last of `turns`; `fields` go along as they are."
     last = turns[-1]
     body = dict(stream=True, timings_per_token=True, return_progress=True)
@@ -120,7 +120,7 @@ def render_tokens(tokens, alternatives=True) -> str:
         else: out.append(f"<span class='h{heat(t.logprob)}'>{esc(t.text)}</span>")
     return ''.join(out)
 
-# %% ../../nbs/lab/35_playground.ipynb #0cb6cc2d
+# %% ../../nbs/lab/35_playground.ipynb #83492266
 CSS = '''<style>
 .cllm-pg { --ink: var(--jp-content-font-color1, var(--md-typeset-color, INK)); --soft: var(--jp-content-font-color2, var(--md-default-fg-color--light, #5d6872));
   --paper: var(--jp-layout-color1, var(--md-default-bg-color, PAPER)); --tint: var(--jp-layout-color2, var(--md-code-bg-color, #eeece6)); --line: var(--jp-border-color2, var(--md-default-fg-color--lightest, #d9d6ce));
@@ -130,7 +130,7 @@ CSS = '''<style>
 .cllm-pg pre { margin: 0; font: 11.5px/1.5 var(--mono); white-space: pre-wrap; overflow-wrap: anywhere; background: none; color: inherit; border: 0; padding: 0 }
 .cllm-pg .status { padding: .25rem 0 } .cllm-pg .status small { color: var(--soft); font-family: var(--mono) }
 .cllm-pg .dot { display: inline-block; width: .65em; height: .65em; border-radius: 50%; background: var(--soft); margin-right: .5em }
-.cllm-pg .dot.ready { background: var(--good) } .cllm-pg .dot.failed { background: var(--bad) } .cllm-pg .dot.streaming { background: var(--cool) } .cllm-pg .dot.booting { background: var(--hot) }
+.cllm-pg .dot.ready { background: var(--good) } .cllm-pg .dot.failed { background: var(--bad) } .cllm-pg .dot.streaming { background: var(--cool) } .cllm-pg .dot.booting, .cllm-pg .dot.halting { background: var(--hot) }
 .cllm-pg progress { width: 11rem; height: .6rem; vertical-align: middle; accent-color: var(--hot) }
 .cllm-pg .error { border-left: 4px solid var(--bad); background: var(--tint); padding: .5rem .8rem; margin: .3rem 0; overflow-wrap: anywhere } .cllm-pg .error pre { color: var(--soft); margin-top: .3rem; max-height: 11rem; overflow-y: auto }
 .cllm-pg details.log { margin: .2rem 0 } .cllm-pg summary { cursor: pointer; color: var(--soft); font-size: 12.5px } .cllm-pg .log pre { background: var(--tint); padding: .5rem .8rem; border-radius: 4px; max-height: 15rem; overflow-y: auto }
@@ -159,7 +159,7 @@ for _name in 'INK PAPER GREEN RED ORANGE BLUE'.split(): CSS = CSS.replace(_name,
 
 def _frame(*parts) -> str: return f"<div class='cllm-pg'>{''.join(parts)}</div>"
 
-# %% ../../nbs/lab/35_playground.ipynb #1dc96c9e
+# %% ../../nbs/lab/35_playground.ipynb #ba468e8d
 ENDS = dict(length='cut at the number of tokens asked for', stopped='stopped', refused='refused', **{'cut off': 'cut off: the connection broke'})
 
 def render_turn(t: Turn, alternatives=True) -> str:
@@ -170,7 +170,7 @@ def render_turn(t: Turn, alternatives=True) -> str:
 
 def render_talk(s: State) -> str:
     "The conversation, and below it the place where a token's alternatives appear."
-    hint = dict(off='Boot the machine, then ask it something.', booting='The machine is booting.', failed='').get(s.phase, 'Ask something, or write a beginning and let the machine continue it.')
+    hint = dict(off='Boot the machine, then ask it something.', booting='The machine is booting.', halting='The machine is being switched off.', failed='').get(s.phase, 'Ask something, or write a beginning and let the machine continue it.')
     turns = ''.join(render_turn(t, s.phase != 'streaming') for t in s.turns) or f"<div class='hint'>{hint}</div>"
     have = any(t.logprob is not None for u in s.turns for t in u.tokens)
     steps = ' '.join(f"<span class='h{i}'>{w}</span>" for i, w in enumerate((f'≥ {100*STEPS[0]:.0f} %', *(f'≥ {100*p:g} %' for p in STEPS[1:]), 'less')))
@@ -178,7 +178,7 @@ def render_talk(s: State) -> str:
     strip = f"<div class='strip'>{legend}</div>" if have else ''
     return _frame(f"<div class='talk{'' if have else ' bare'}'><div class='scroll'><div>{turns}</div></div>{strip}</div>")
 
-# %% ../../nbs/lab/35_playground.ipynb #a681bbf8
+# %% ../../nbs/lab/35_playground.ipynb #eb1b18d2
 LAYERS_UP = 'boot traps time mem pci net tcp cpu api http quants llm'.split()
 
 def layers_up(log) -> list: "The layers that have written to the serial line, in the order of the house."; return [l for l in LAYERS_UP if f'[{l}] ' in log]
@@ -192,7 +192,7 @@ def render_status(s: State) -> str:
     "One line about the machine, and what went wrong."
     bar = lambda n, of, words: f" <progress {f'value={n} max={of}' if n else ''} aria-label='{words}'></progress> {words}"      # without a value: busy
     done, of = s.progress
-    words = dict(off='off', ready='ready', booting='booting', failed='stopped',
+    words = dict(off='off', ready='ready', booting='booting', halting='halting', failed='stopped',
                  streaming='reading the prompt' if done < of or not s.turns or not s.turns[-1].tokens else 'answering')[s.phase]
     more = esc(s.machine)
     if s.phase == 'ready': more += f' · booted in {s.boot_ms:.0f} ms · {esc(s.url)}'
@@ -331,7 +331,7 @@ def _watch(ref, vm):
     vm.proc.wait()
     if pg := ref(): pg._gone(vm)
 
-# %% ../../nbs/lab/35_playground.ipynb #af7a68fb
+# %% ../../nbs/lab/35_playground.ipynb #5c5e5f2a
 class Playground:
     """A machine to boot and to talk to. `boot`, `halt`, `send`, `stop`, `clear` do what the buttons do, and return at once;
     `state` is what is shown; `wait` blocks until it is as wished; `vm` is the running Machine; `close` ends everything."""
@@ -364,7 +364,9 @@ class Playground:
         s, l, t, f = self.frames.values()
         self.view = W.VBox([W.HTML(CSS), row(self.model, self.file, self.memory, self.smp, self.nic, self.port, b['boot'], b['halt']), s, l, t, self.prompt, row(self.mode, b['send'], b['stop'], b['clear']), settings, f],
                            layout=W.Layout(width='100%', max_width='62rem'))
-        self.state, self._cond, self._own, self._painted = State(), threading.Condition(threading.RLock()), _Owned(), 0
+        self.state, self._cond, self._own = State(), threading.Condition(threading.RLock()), _Owned()
+        self._work = None                           # the thread that boots, listens or halts
+        self._painted, self._late = 0, None         # when it was painted; the timer of a picture that is still to come
         weakref.finalize(self, lambda own: threading.Thread(target=own.end).start(), self._own).atexit = False     # at exit Machine cleans up itself
         self._paint()
 
@@ -372,7 +374,7 @@ class Playground:
     def vm(self): "The running Machine, or None."; return self._own.vm
     def __repr__(self): return f'Playground({self.state.phase}, {self.state.machine or "nothing booted yet"}, {len(self.state.turns)} turns)'
 
-# %% ../../nbs/lab/35_playground.ipynb #184407be
+# %% ../../nbs/lab/35_playground.ipynb #016f8aae
 @patch
 def _paint(self: Playground):
     "Make the widgets show the state. Call with the lock held."
@@ -380,14 +382,22 @@ def _paint(self: Playground):
     for render_, w in self.frames.items(): w.value = render_(s)
     for n, phases in ALLOWED.items(): b[n].disabled = s.phase not in phases
     b['boot'].description = 'Boot' if s.phase == 'off' else 'Boot again'
-    self._painted = time.monotonic()
+    if self._late: self._late.cancel()
+    self._painted, self._late = time.monotonic(), None
+
+@patch
+def _catch_up(self: Playground):
+    "Paint what came too soon after the last picture."
+    with self._cond:
+        if self._late: self._paint()
 
 @patch
 def _change(self: Playground, f, paint=False):
-    "The only place where the state changes: to `f(state)`. Paints if the phase changed, if asked to, or if the last time is long ago."
+    "The only place where the state changes: to `f(state)`. Paints if the phase changed, if asked to, or if the last time is long ago; else a little later."
     with self._cond:
         old, self.state = self.state, f(self.state)
         if paint or self.state.phase != old.phase or time.monotonic() - self._painted >= PAINT_S: self._paint()
+        elif not self._late: self._late = threading.Timer(PAINT_S, _weakly(self._catch_up)); self._late.daemon = True; self._late.start()
         self._cond.notify_all()
 
 @patch
@@ -399,6 +409,11 @@ def _enter(self: Playground, button, **changes) -> bool:
         return True
 
 @patch
+def _move(self: Playground, was, **changes):
+    "Change the state if its phase still is `was`: a thread moves on only from the phase in which it works."
+    self._change(lambda s: replace(s, **changes) if s.phase == was else s)
+
+@patch
 def wait(self: Playground, until, timeout=60) -> State:
     "Block until the phase is `until` (a name, or several, or a function of the state) and return the state. TimeoutError after so many seconds."
     ok = until if callable(until) else lambda s: s.phase in ([until] if isinstance(until, str) else until)
@@ -406,16 +421,17 @@ def wait(self: Playground, until, timeout=60) -> State:
         if not self._cond.wait_for(lambda: ok(self.state), timeout): raise TimeoutError(f'not within {timeout} s: {self!r} {self.state.error}\n{self.state.detail}')
         return self.state
 
-# %% ../../nbs/lab/35_playground.ipynb #5be67b55
+# %% ../../nbs/lab/35_playground.ipynb #995c44e8
 @patch
 def boot(self: Playground):
     "Boot what the fields say; a machine that runs is ended first."
     file = self.file.value.strip() or self.model.value
     kw = dict(memory=self.memory.value, smp=self.smp.value, nic=self.nic.value, port=self.port.value)
     words = f"{Path(file).name} · {kw['memory']} · {kw['smp']} CPU{'s'*(kw['smp'] > 1)} · {kw['nic']}"
-    if self._enter('boot', phase='booting', machine=words, log='', error='', detail='', url='', props={}, timings={}, progress=(0, 0)):
-        self._own.halted = False
-        threading.Thread(target=self._boot, args=(file, kw), daemon=True, name='boot').start()
+    with self._cond:
+        if not self._enter('boot', phase='booting', machine=words, log='', error='', detail='', url='', props={}, timings={}, progress=(0, 0)): return
+        self._own.halted, self._work = False, threading.Thread(target=self._boot, args=(file, kw), daemon=True, name='boot')
+        self._work.start()
 
 @patch
 def _boot(self: Playground, file, kw):
@@ -425,53 +441,57 @@ def _boot(self: Playground, file, kw):
         vm = Machine(model=gguf_file(os.path.expanduser(file)), timeout=BOOT_S, echo=_Echo(self), **kw)
         own.vm = vm
         if not own.halted: vm.start()
-        if own.halted: raise BootError('halted')
+        if own.halted: vm.stop(); raise BootError('halted')
         props = vm.get('/props', timeout=10).json()
+        self._move('booting', phase='ready', url=vm.url, boot_ms=vm.boot_ms, props=props)
         threading.Thread(target=_watch, args=(weakref.ref(self), vm), daemon=True, name='watch').start()
-        self._change(lambda s: replace(s, phase='ready', url=vm.url, boot_ms=vm.boot_ms, props=props))
-    except Exception as e: self._fail(e, vm)
+    except Exception as e: self._fail(e, vm, 'booting')
 
 @patch
-def _fail(self: Playground, e, vm, **changes):
-    "The machine is of no use any more: end what is left of it, and say why."
+def _fail(self: Playground, e, vm, phase):
+    "The machine that one works with in `phase` is of no use any more: end what is left of it, and say why (unless it was halted)."
     own = self._own
     head, detail = ('', '') if own.halted else explain(e, vm)
     if own.vm is vm: own.end()
-    self._change(lambda s: replace(s, phase='off' if own.halted else 'failed', error=head, detail=detail, **changes))
+    self._move(phase, phase='failed', error=head, detail=detail)
 
 @patch
 def _gone(self: Playground, vm):
     "QEMU has ended. If a request is under way, its thread will find out and tell."
     with self._cond: mine = self._own.vm is vm and self.state.phase == 'ready'
-    if mine: self._fail(ConnectionError('gone'), vm)
+    if mine: self._fail(ConnectionError('gone'), vm, 'ready')
 
 @patch
 def halt(self: Playground):
-    "End the machine, whatever it does."
-    if self.state.phase not in ALLOWED['halt']: return
-    own = self._own; own.halted = True
-    def end():
-        phase = self.state.phase
-        if phase == 'booting':                               # the boot's thread sees it end, and cleans up
-            if own.vm and own.vm.proc: own.vm.proc.kill()
-            return
+    "End the machine, whatever it does. The phase is halting until that is done."
+    own = self._own
+    def end(work):
+        if own.stream: own.stream.close()
+        while work.is_alive():                               # it boots or listens: it sees the machine end, and cleans up
+            if (vm := own.vm) and vm.proc: vm.proc.kill()
+            work.join(.1)
         own.end()
-        self._change(lambda s: replace(s, phase='off', error='', detail='') if s.phase != 'streaming' else s)      # a stream's thread says it itself
-    threading.Thread(target=end, daemon=True, name='halt').start()
+        self._move('halting', phase='off', error='', detail='')
+    with self._cond:
+        if not self._enter('halt', phase='halting', error='', detail=''): return
+        own.halted, self._work = True, threading.Thread(target=end, args=(self._work,), daemon=True, name='halt')
+        self._work.start()
 
-# %% ../../nbs/lab/35_playground.ipynb #e8ae8f2b
+# %% ../../nbs/lab/35_playground.ipynb #8f5ed5aa
 @patch
 def send(self: Playground):
     "Send what stands in the prompt field."
-    try: extra = json.loads(self.extra.value or '{}'); assert isinstance(extra, dict), 'an object, please'
-    except (ValueError, AssertionError) as e: return self._change(lambda s: replace(s, error=f'"other fields" is not JSON: {e}', detail=self.extra.value), paint=True)
+    own, turns = self._own, self.state.turns + (Turn(self.prompt.value, self.mode.value),)
     fields = {n: w.value for n, w in self.fields.items() if (n, w.value) != ('seed', -1)}
-    turns = self.state.turns + (Turn(self.prompt.value, self.mode.value),)
-    if not self._enter('send', phase='streaming', turns=turns, error='', detail='', timings={}, progress=(0, 0)): return
-    vm = self._own.vm
-    self._own.stream = Stream(self.state.url, *request(turns, self.system.value, **{**fields, **extra}), quiet=QUIET_S)
-    self.prompt.value = ''
-    threading.Thread(target=self._listen, args=(vm, self._own.stream), daemon=True, name='stream').start()
+    try:
+        extra = json.loads(self.extra.value or '{}'); assert isinstance(extra, dict), 'an object, please'
+        stream = Stream(self.state.url, *request(turns, self.system.value, **{**fields, **extra}), quiet=QUIET_S)
+    except (ValueError, AssertionError) as e: return self._change(lambda s: replace(s, error=f'"other fields" is not JSON: {e}', detail=self.extra.value), paint=True)
+    with self._cond:
+        if not self._enter('send', phase='streaming', turns=turns, error='', detail='', timings={}, progress=(0, 0)): return
+        self.prompt.value = ''
+        own.stream, self._work = stream, threading.Thread(target=self._listen, args=(own.vm, stream), daemon=True, name='stream')
+        self._work.start()
 
 @patch
 def _listen(self: Playground, vm, stream):
@@ -487,13 +507,13 @@ def _listen(self: Playground, vm, stream):
         self.prompt.value = self.state.turns[-1].asked                          # to be made shorter, or sent again
     except Exception as e:
         self._change(lambda s: replace(s, turns=ended(s, 'cut off')))
-        if self._own.halted or died(vm): return self._fail(e, vm)
+        if self._own.halted or died(vm): return self._fail(e, vm, 'streaming')
         head, detail = explain(e, vm); self._change(lambda s: replace(s, error=head, detail=detail))
     try: props = vm.get('/props', timeout=3).json()
     except Exception as e:
-        if self._own.halted or died(vm): return self._fail(e if isinstance(e, OSError) else ConnectionError(str(e)), vm)
+        if self._own.halted or died(vm): return self._fail(e if isinstance(e, OSError) else ConnectionError(str(e)), vm, 'streaming')
         props = self.state.props
-    self._change(lambda s: replace(s, phase='off' if self._own.halted else 'ready', props=props))
+    self._move('streaming', phase='ready', props=props)
 
 @patch
 def stop(self: Playground):
@@ -503,47 +523,64 @@ def stop(self: Playground):
 @patch
 def clear(self: Playground):
     "Forget the conversation."
-    if self.state.phase != 'streaming': self._change(lambda s: replace(s, turns=(), error='', detail='', timings={}), paint=True)
+    self._enter('clear', turns=(), error='', detail='', timings={})
 
-# %% ../../nbs/lab/35_playground.ipynb #f80c836a
-_shown = {}      # {cell: (which run of it, [playgrounds])}
+# %% ../../nbs/lab/35_playground.ipynb #86812764
+_shown = {}      # {cell: (which run of it, [what it showed])}
 
-def _keep(pg):
-    "Keep a playground that is shown alive, and close those that an earlier run of the same cell showed."
-    parent = {}
+def _here() -> tuple:
+    "The cell that is running, and which run of it this is; None where nobody says so."
     try:
         from IPython import get_ipython
         parent = get_ipython().kernel.get_parent() or {}
-    except Exception: pass
-    cell = (parent.get('metadata') or {}).get('cellId') or id(pg)
-    run = (parent.get('header') or {}).get('msg_id')
-    before, pgs = _shown.get(cell, (run, []))
-    if before != run:
-        for old in pgs:
-            if old is not pg: old.close()
-        pgs = []
-    _shown[cell] = run, [*pgs, pg]
+    except Exception: parent = {}
+    return (parent.get('metadata') or {}).get('cellId'), (parent.get('header') or {}).get('msg_id')
+
+def _close_earlier(but=None):
+    "Close what an earlier run of this cell showed, except `but`."
+    cell, run = _here()
+    before, shown = _shown.get(cell, (run, []))
+    if before == run: return
+    _shown[cell] = run, [w for w in shown if w is but]
+    for w in shown:
+        if w is not but: w.close()
+
+def _keep(w):
+    "Keep a widget that is shown alive, and close those that an earlier run of the same cell showed."
+    _close_earlier(but=w)
+    cell, run = _here()
+    _, shown = _shown.get(cell or id(w), (run, []))
+    _shown[cell or id(w)] = run, [x for x in shown if x is not w] + [w]
+
+def _drop(what, widgets):
+    "Undo `_keep`, and close `widgets` with all that is inside them."
+    for cell, (run, shown) in list(_shown.items()):
+        if what in shown: _shown[cell] = run, [w for w in shown if w is not what]
+    def walk(w):
+        for c in getattr(w, 'children', ()): walk(c)
+        w.close()
+    for w in widgets: walk(w)
 
 @patch
 def _repr_mimebundle_(self: Playground, **kw):
-    _keep(self)
-    return {**self.view._repr_mimebundle_(**kw), 'text/html': render(self.state), 'text/plain': repr(self)}
+    "The widget, unless it is closed, and the frame."
+    live = {}
+    if self.view.comm is not None: _keep(self); live = self.view._repr_mimebundle_(**kw)
+    return {**live, 'text/html': render(self.state), 'text/plain': repr(self)}
 
 @patch
 def close(self: Playground):
     "End the machine and whatever is under way, and remove the widgets. Blocks until QEMU is gone."
     self._own.halted = True
     self._own.end()
-    for cell, (run, pgs) in list(_shown.items()):
-        if self in pgs: _shown[cell] = run, [p for p in pgs if p is not self]
-    def walk(w):
-        for c in getattr(w, 'children', ()): walk(c)
-        w.close()
-    walk(self.view)
+    if self._work: self._work.join(5)                        # it may be ending a machine too; a build it need not finish
+    self._change(lambda s: replace(s, phase='off'))
+    _drop(self, [self.view])
 
 def playground(model=None, memory='64M', smp=1, nic='virtio', port=0, mode='chat', boot=False) -> Playground:
     """A widget to boot the machine and talk to it. model: a GGUF file (default: the built-in one); memory: QEMU's -m; nic: e1000 or virtio;
     port: of the host, 0 for any free one; mode: chat or text; boot: begin at once."""
+    _close_earlier()
     pg = Playground(model, memory, smp, nic, port, mode)
     if boot: pg.boot()
     return pg

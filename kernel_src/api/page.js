@@ -142,12 +142,15 @@ async function generate(path, body, piece, where) {
   return { timings, n };
 }
 
+/* The sheet of settings: opened, closed or, without `on`, the other way. */
+const side = on => $('more').ariaExpanded = document.body.classList.toggle('side', on);
+
 function complaint(e) {
   const net = !(e instanceof Refusal), p = el('p', 'error', net
     ? `The machine does not answer: ${e.message}. Is it still running?`
     : `The server answers ${e.status}: ${e.message}`);
   p.role = 'alert';
-  if (e.status === 401) { document.body.classList.add('side'); $('d-key').open = true; $('key').focus(); }
+  if (e.status === 401) { side(true); $('d-key').open = true; $('key').focus(); }
   if (net) ask();
   return p;
 }
@@ -352,11 +355,11 @@ $('d-system').open = !!$('system').value;
 $('form').onsubmit = e => { e.preventDefault(); stopper ? stopper.abort() : docMode() ? goOn() : send($('text').value); };
 $('text').onkeydown = e => { if (e.key === 'Enter' && !e.shiftKey && !e.isComposing) { e.preventDefault(); send($('text').value); } };
 $('doc').onkeydown = e => { if (e.key === 'Enter' && (e.ctrlKey || e.metaKey)) { e.preventDefault(); goOn(); } };
-document.onkeydown = e => { if (e.key === 'Escape') { stopper ? stopper.abort() : document.body.classList.remove('side'); } };
+document.onkeydown = e => { if (e.key === 'Escape') { stopper ? stopper.abort() : side(false); } };
 all('#hello button').forEach(b => b.onclick = () => send(b.textContent));
 $('m-chat').onclick = () => mode(false);
 $('m-doc').onclick = () => mode(true);
-$('more').onclick = () => $('more').ariaExpanded = document.body.classList.toggle('side');
+$('more').onclick = () => side();
 $('fresh').onclick = newChat;
 $('reset').onclick = e => { e.preventDefault(); all('#grid input').forEach(i => { i.value = ''; i.oninput(); }); };
 const theme = t => { document.documentElement.style.colorScheme = t; keep('theme', t); };

@@ -22,14 +22,16 @@ function followLanguage(model, notebook) {
   set();
 }
 
-/* What gcc said in a cell's outputs: [{ cell, line, column, text }], numbers as gcc counts. */
+/* What gcc said in a cell's outputs: [{ cell, line, column, text, quote }], numbers as gcc counts;
+ * `quote` is the line, which stands below the message. */
 function complaints(outputs) {
   const found = [];
   for (let i = 0; i < outputs.length; i++) {
     const o = outputs.get(i).toJSON();
     if (o.output_type !== 'error' || o.ename !== 'CompileError') continue;
-    for (const [, cell, line, column, text] of o.evalue.matchAll(/^.*\[(\d+)\]:(\d+):(\d+): ((?:error|warning): .*)$/gm))
-      found.push({ cell: +cell, line: +line, column: +column, text });
+    for (const [, cell, line, column, text, quote] of
+         o.evalue.matchAll(/^.*\[(\d+)\]:(\d+):(\d+): ((?:error|warning): .*)\n *\d+ \| (.*)$/gm))
+      found.push({ cell: +cell, line: +line, column: +column, text, quote });
   }
   return found;
 }
@@ -55,6 +57,8 @@ function marker({ StateEffect, StateField }, { Decoration, EditorView }) {
   };
 }
 
+const reads = (model, c) => model?.sharedModel.getSource().split('\n')[c.line - 1] === c.quote;
+
 function attach(notebook, mark) {
   const known = new WeakSet();
   const show = (model, list) => {
@@ -64,10 +68,11 @@ function attach(notebook, mark) {
   const followComplaints = model => {
     let marked = [];
     model.outputs.changed.connect(() => {
-      const cells = notebook.model.cells, list = complaints(model.outputs);
-      const now = [...new Set(list.map(c => c.cell))].filter(i => i < cells.length).map(i => cells.get(i));
+      const cells = [...notebook.model.cells], list = complaints(model.outputs);
+      for (const c of list) c.about = [cells[c.cell], model, ...cells].find(m => reads(m, c));
+      const now = [...new Set(list.map(c => c.about))].filter(Boolean);
       for (const m of marked) if (!now.includes(m)) show(m, []);
-      for (const m of now) show(m, list.filter(c => cells.get(c.cell) === m));
+      for (const m of now) show(m, list.filter(c => c.about === m));
       marked = now;
     });
   };
