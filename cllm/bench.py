@@ -39,23 +39,24 @@ def tokens_per_second(elf, model, cpu, n=200, nic='virtio', memory='16M', prompt
     with Machine(elf, model=model, memory=memory, nic=nic, cpu=cpu, **kw) as vm:
         return vm.post('/completion', dict(prompt=prompt, n_predict=n, temperature=0, cache_prompt=False, ignore_eos=True)).json()['timings']['predicted_per_second']
 
-# %% ../nbs/tools/08_bench.ipynb #2b3df9ef
+# %% ../nbs/tools/08_bench.ipynb #6bd18d31
 def bench(model=None, elf=None, repeats=3, accel='auto') -> table:
     "Measure everything once more, on this machine, best of `repeats`; a table."
     import os, platform
-    if model is None:
-        from cllm.cli import default_model
-        model = default_model()
+    from cllm.cli import default_model, memory_for
+    memory = memory_for(model) if model else '16M'              # the built-in one is content with less than `make run` gives
+    model = model or default_model()
+    kw = dict(memory=memory, accel=accel)
     elf = elf or build()
     rows = [('ELF, stripped', f'{elf.size_stripped:,} bytes'), ('model', f'{Path(model).name}, {Path(model).stat().st_size:,} bytes')]
     best = lambda f, pick=min: pick(f() for _ in range(repeats))
-    rows.append(('kernel entry to listening', f'{best(lambda: kernel_us(elf, model, accel=accel))/1000:.1f} ms'))
+    rows.append(('kernel entry to listening', f'{best(lambda: kernel_us(elf, model, **kw))/1000:.1f} ms'))
     for nic in ('virtio', 'e1000'):
-        t, rss = best(lambda: first_token(elf, model, nic, accel=accel))
+        t, rss = best(lambda: first_token(elf, model, nic, **kw))
         rows.append((f'QEMU start to first token, {nic}', f'{t:.2f} s'))
     rows.append(("QEMU's memory", f'{rss/1024:.0f} MB'))
     from cllm.machine import kvm_works
     cpus = [('host', 'host')] if accel == 'kvm' or (accel == 'auto' and kvm_works()) else [('qemu32', 'SSE3'), ('max', 'AVX2')]
-    for cpu, name in cpus: rows.append((f'greedy tokens/s, -cpu {cpu} ({name})', f'{best(lambda: tokens_per_second(elf, model, cpu, accel=accel), max):.0f}'))
+    for cpu, name in cpus: rows.append((f'greedy tokens/s, -cpu {cpu} ({name})', f'{best(lambda: tokens_per_second(elf, model, cpu, **kw), max):.0f}'))
     rows.append(('measured on', f'{os.cpu_count()} cores, {platform.machine()}, best of {repeats}'))
     return table(rows, ['what', 'measured'])
