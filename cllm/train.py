@@ -9,8 +9,8 @@ __all__ = ['SYSTEM', 'MIX', 'GENERAL', 'QUESTIONS', 'DECIDING', 'BEGINNINGS', 'R
            'decided', 'text_doc', 'echo_doc', 'documents', 'batches', 'Config', 'rope_table', 'rope', 'Block', 'Llama',
            'write_gguf', 'device', 'keep_memory', 'fast_bf16', 'bf16', 'loss_of', 'Muon', 'orthogonal', 'optimizers',
            'schedule', 'Trainer', 'replies', 'right', 'marks', 'perplexity', 'read_gguf', 'served', 'make_docs',
-           'held_out_docs', 'train_vocab_on_corpus', 'train_all', 'group', 'agreement', 'machine_name', 'publish',
-           'examine', 'share', 'marks_rows', 'marks_table', 'card', 'write_cards']
+           'held_out_docs', 'train_vocab_on_corpus', 'train_all', 'group', 'agreement', 'machine_name', 'beyond_ways',
+           'publish', 'examine', 'share', 'marks_rows', 'marks_table', 'card', 'write_cards']
 
 # %% ../nbs/train/22_train.ipynb #34c72b11
 import ctypes, functools, itertools, json, math, os, platform, random, re, tempfile, time
@@ -588,6 +588,13 @@ def machine_name():
     model = re.search(r'model name\s*:\s*(.*)', Path('/proc/cpuinfo').read_text()) if Path('/proc/cpuinfo').exists() else None
     return f'{model[1] if model else platform.processor()}, {torch.get_num_threads()} threads'
 
+def beyond_ways(items, wrong):
+    "(right, asked) among the held-out wordings of facts that the ways of asking (chapter 19) cannot make. wrong: as in the record."
+    made = {facts.norm(q) for lines in facts.read_ways(facts.data().facts).values() for line in lines for q in facts.all_ways(*line)}
+    missed = {w['question'] for w in wrong if w['kind'] == 'fact'}
+    asked = [q for i in items if i['kind'] == 'fact' and facts.norm(q := i['messages'][-1]['content']) not in made]
+    return sum(q not in missed for q in asked), len(asked)
+
 def publish(runs, vocab, progress=True, folder=None, machines={}):
     """Write the GGUF files, examine every one of them, and write the record (JSON) and the model cards; `folder` gets them all together at the end.
     machines: {name of a run: words for the record about where it was trained}. Returns the record."""
@@ -620,6 +627,7 @@ def examine(runs, vocab, progress, folder, machines):
     rec['wrong'] = [dict(kind=i['kind'], question=i['messages'][-1]['content'], said=r) for i, r in zip(items, said['Q8_0 in the kernel']) if not right(i, r)]
     rec['summary'] = marks_rows(rec)
     rec['bytes'] = {n: p.stat().st_size for n, p in files.items()}
+    rec['beyond_ways'] = beyond_ways(items, rec['wrong'])
     lessons = taught()
     said = replies(chat, vocab, [i['messages'] for i in lessons])
     rec['taught'] = {k: (sum(right(i, r) for i, r in zip(lessons, said) if i['how'] == k), sum(i['how'] == k for i in lessons)) for k in ('as in the sheets', 'as people type')}
@@ -656,7 +664,7 @@ def card(rec, name):
     if chat:
         n, column = len(rec['marks']), next(k for k in rec['marks'] if k.startswith(bits))
         lines += [bar(['Held-out questions answered rightly, greedy', *rec['marks']]), bar(['---'] * (n + 1))] + [bar(r) for r in marks_rows(rec)]
-        lines += ['', 'A fact counts when the answer is the sheet\'s to the letter, an unanswerable question when the reply is the one refusal, a story when the grammar\'s checker accepts it. *Held-out wordings* were split off before training; *wild* questions were written by somebody who had not seen the sheets\' wordings.', '',
+        lines += ['', 'A fact counts when the answer is the sheet\'s to the letter, an unanswerable question when the reply is the one refusal, a story when the grammar\'s checker accepts it. *Held-out wordings* were split off before training; of those that no way of asking in the sheets can make, ' + share(rec['beyond_ways']) + ' are right. *Wild* questions were written by somebody who had not seen the sheets\' wordings.', '',
                   'Each skill, ' + column + ':', '', ', '.join(f'{k[6:]} {a}/{b}' for k, (a, b) in rec['marks'][column].items() if k.startswith('skill:')) + '.', '',
                   '## What it cannot do', '', 'It knows about two hundred sentences on one machine and a few dozen small skills, in English, as the sheets word them. It does not reason, has no other knowledge, and mixes up neighbouring facts. It should say "I don\'t know" to everything else; the table says how often it does. Do not rely on it.']
     else: lines += [f"Its first choice is the chat model's on {rec['agreement']:.1%} of the assistant's tokens in held-out dialogues.", '', '## What it cannot do', '', 'Talk sense. It proposes; the chat model decides.']
