@@ -9,8 +9,8 @@ __all__ = ['SYSTEM', 'MIX', 'GENERAL', 'QUESTIONS', 'DECIDING', 'BEGINNINGS', 'R
            'decided', 'text_doc', 'echo_doc', 'documents', 'batches', 'Config', 'rope_table', 'rope', 'Block', 'Llama',
            'write_gguf', 'device', 'keep_memory', 'fast_bf16', 'bf16', 'loss_of', 'Muon', 'orthogonal', 'optimizers',
            'schedule', 'Trainer', 'replies', 'right', 'marks', 'perplexity', 'read_gguf', 'served', 'make_docs',
-           'held_out_docs', 'train_vocab_on_corpus', 'train_all', 'group', 'agreement', 'machine_name', 'beyond_ways',
-           'publish', 'examine', 'share', 'marks_rows', 'marks_table', 'card', 'write_cards']
+           'held_out_docs', 'train_vocab_on_corpus', 'train_all', 'group', 'agreement', 'machine_name', 'by_ways',
+           'beyond_ways', 'publish', 'examine', 'share', 'marks_rows', 'marks_table', 'card', 'write_cards']
 
 # %% ../nbs/train/22_train.ipynb #34c72b11
 import ctypes, functools, itertools, json, math, os, platform, random, re, tempfile, time
@@ -588,9 +588,13 @@ def machine_name():
     model = re.search(r'model name\s*:\s*(.*)', Path('/proc/cpuinfo').read_text()) if Path('/proc/cpuinfo').exists() else None
     return f'{model[1] if model else platform.processor()}, {torch.get_num_threads()} threads'
 
+def by_ways():
+    "The normal forms of all questions that the ways of asking (chapter 19) can make: a set of str."
+    return {facts.norm(q) for lines in facts.read_ways(facts.data().facts).values() for line in lines for q in facts.all_ways(*line)}
+
 def beyond_ways(items, wrong):
     "(right, asked) among the held-out wordings of facts that the ways of asking (chapter 19) cannot make. wrong: as in the record."
-    made = {facts.norm(q) for lines in facts.read_ways(facts.data().facts).values() for line in lines for q in facts.all_ways(*line)}
+    made = by_ways()
     missed = {w['question'] for w in wrong if w['kind'] == 'fact'}
     asked = [q for i in items if i['kind'] == 'fact' and facts.norm(q := i['messages'][-1]['content']) not in made]
     return sum(q not in missed for q in asked), len(asked)
