@@ -44,7 +44,7 @@ def bench(model=None, elf=None, repeats=3, accel='auto') -> table:
     "Measure everything once more, on this machine, best of `repeats`; a table."
     import os, platform
     from cllm.cli import default_model, memory_for
-    memory = memory_for(model) if model else '16M'              # the built-in one is content with less than `make run` gives
+    memory = memory_for(model) if model else '24M'              # the built-in one is content with less than `make run` gives: a context of 256 tokens
     model = model or default_model()
     kw = dict(memory=memory, accel=accel)
     elf = elf or build()

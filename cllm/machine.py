@@ -61,7 +61,9 @@ def _popen(args, **kw):
             try: f.set_result(subprocess.Popen([*_die_with_parent(), *a], **k))
             except BaseException as e: f.set_exception(e)
     if not (_nurse and _nurse.is_alive()): _nurse = threading.Thread(target=nurse, daemon=True, name='nurse'); _nurse.start()
-    f = Future(); _births.put((f, args, kw)); return f.result()
+    f = Future(); _births.put((f, args, kw))
+    try: return f.result()
+    except KeyboardInterrupt: f.add_done_callback(lambda f: f.exception() or f.result().kill()); raise      # nobody else will know of that child
 
 def _widen_backlog(pid, port, backlog=128) -> bool:
     """QEMU's NAT listens with a queue of one. Clients that come at the same instant then wait for repeated SYNs, and some are reset by Linux's SYN cookies

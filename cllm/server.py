@@ -61,8 +61,8 @@ SERVED = '''
 --override-kv KEY=TYPE:VALUE,...         |                   | override_kv     | str   | change the model's metadata; types int, float, bool, str
 --log-file FNAME                         | LOG_FILE          | log_file        | str   | write the serial log there too
 --log-disable                            |                   | log_disable     | flag  | no kernel log on standard output
--v, --verbose, --log-verbose             |                   | verbose         | flag  | kernel log: more
--lv, --verbosity, --log-verbosity N      | LOG_VERBOSITY     | verbosity       | int   | kernel log: up to 2 a line a layer, 3 also a line a request (default), 4 and 5 more
+-v, --verbose, --log-verbose             |                   | verbose         | flag  | kernel log: all there is, which is the default
+-lv, --verbosity, --log-verbosity N      | LOG_VERBOSITY     | verbosity       | int   | kernel log: up to 2 a line a layer, from 3 on also a line a request (default: 3)
 --memory SIZE                            | =CLLM_MEMORY      | memory          | str   | not llama-server's: memory of the machine, as 256M (default: what the model needs)
 --accel {auto,tcg,kvm}                   | =CLLM_ACCEL       | accel           | str   | not llama-server's: QEMU's accelerator (default: auto)
 '''
@@ -377,9 +377,10 @@ class GGUF:
                 self.infos = self.pos
                 for _ in range(self.n_tensors): self._str(); dims = self._n('<I'); self.pos += 8*dims + 12
                 if self.pos > len(self.b): raise IndexError
-            except (struct.error, IndexError, UnicodeDecodeError, KeyError): raise ValueError(f'{path}: this GGUF ends or breaks within its metadata') from None
+            except (struct.error, IndexError, UnicodeDecodeError, KeyError, OverflowError, RecursionError): raise ValueError(f'{path}: this GGUF ends or breaks within its metadata') from None
             self.tensor_infos = self.b[self.infos:self.pos]
         self.align = self.meta.get('general.alignment', 32)
+        if not isinstance(self.align, int) or self.align < 1: raise ValueError(f'{path}: general.alignment is {self.align!r}')
         self.data = -(-self.pos // self.align)*self.align
 
     def _n(self, fmt): v, = struct.unpack_from(fmt, self.b, self.pos); self.pos += struct.calcsize(fmt); return v
@@ -447,7 +448,7 @@ def memory_mb(gguf, ctx, parallel) -> int:
     if not ctx: cache = min(cache, 512 << 20)
     size = gguf.path.stat().st_size
     mb = max(64, -(-(size + cache + size//8 + (32 << 20)) >> 20))
-    if mb > 3500: raise ValueError(f'the model and its context need {mb} MiB of memory; a 32-bit machine has at most 3500: a smaller model, -c or -np helps')
+    if mb > 3500: raise ValueError(f'the model and its context need {mb} MiB of memory; a 32-bit machine has at most 3500: a smaller model, less context (-c, ctx_size) or fewer slots (-np, parallel) helps')
     return mb
 
 # %% ../nbs/tools/09_server.ipynb #7ec41da5
@@ -532,6 +533,7 @@ def plan(values, seen, known, gguf):
         warnings.append(f'warn: {given["slot_save"]}: slots are saved in the machine\'s memory, {SLOT_SAVE_MB} MiB of it, not in {v["slot_save_path"]}')
     v.setdefault('memory', f'{memory_mb(gguf, v.get("ctx_size"), v.get("parallel")) + v.get("slot_save", 0)}M')
     verbosity = 5 if v.get('verbose') else v.get('verbosity', 3)
+    if verbosity > 3: warnings.append(f'warn: {given["verbose" if v.get("verbose") else "verbosity"]}: the kernel logs no more than with -lv 3')
     if 'request_log' in known: v['request_log'] = verbosity > 2
     config, more = _config(v, known, given)
     return config, changes, v, warnings + more
@@ -601,7 +603,9 @@ def main(argv=None):
 def console():
     "`main` as a program: when the machine has stopped there is nothing left to tidy, and taking an interpreter apart can last longer than the stop itself."
     code = main()
-    sys.stdout.flush(); sys.stderr.flush()
+    for f in (sys.stdout, sys.stderr):
+        try: f.flush()
+        except OSError: pass                                                  # whoever read it has left
     os._exit(code)
 
 if __name__ == '__main__' and '__file__' in globals() and Path(__file__).name == 'server.py': console()

@@ -257,8 +257,12 @@ def soak(url,                  # a running server
     try: r.after = settled(url, before, patience)
     except (requests.RequestException, ValueError) as e: r.more.append(f'the server cannot be asked any more: {type(e).__name__}')
     last = Client(url, [], f'{seed} last', timeout)
-    if 'probe' in kinds: probe(last)
-    else: last.ask('look', request('/v1/models'), lambda *_: None)
+    last.same = warm.same
+    for _ in range(3):
+        if 'probe' in kinds: probe(last)
+        else: last.ask('look', request('/v1/models'), lambda *_: None)
+        if last.notes[-1].end != 'refused': break
+        time.sleep(1)
     if not any(n.end == 'answered' for n in last.notes): r.more.append('after the run it did not answer a single request: ' + '; '.join(f'{n.kind} {n.end} {n.status or ""} {n.why}' for n in last.notes))
     return r
 

@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['SYSTEM', 'MIX', 'GENERAL', 'QUESTIONS', 'DECIDING', 'BEGINNINGS', 'REVISING', 'KEYWORDS', 'COURSES', 'SPECIAL',
-           'CHAT', 'DRAFT', 'N_PREDICT', 'N_TOKENS', 'GROUPS', 'wild', 'exam', 'taught', 'exam_questions', 'Course',
+           'CHAT', 'DRAFT', 'N_PREDICT', 'STAGES', 'GROUPS', 'wild', 'exam', 'taught', 'exam_questions', 'Course',
            'book_pages', 'page_is_held_out', 'segment', 'dialogue', 'train_vocab', 'Vocab', 'Doc', 'chat_doc',
            'decided', 'text_doc', 'echo_doc', 'documents', 'batches', 'Config', 'rope_table', 'rope', 'Block', 'Llama',
            'write_gguf', 'device', 'keep_memory', 'fast_bf16', 'bf16', 'loss_of', 'Muon', 'orthogonal', 'optimizers',
-           'schedule', 'Trainer', 'replies', 'right', 'marks', 'perplexity', 'read_gguf', 'served', 'make_docs',
-           'held_out_docs', 'train_vocab_on_corpus', 'train_all', 'group', 'agreement', 'machine_name', 'by_ways',
-           'beyond_ways', 'publish', 'examine', 'share', 'marks_rows', 'marks_table', 'card', 'write_cards']
+           'schedule', 'grow', 'Trainer', 'replies', 'right', 'marks', 'perplexity', 'read_gguf', 'served', 'make_docs',
+           'held_out_docs', 'train_vocab_on_corpus', 'train_all', 'train_stages', 'group', 'agreement', 'machine_name',
+           'by_ways', 'beyond_ways', 'publish', 'examine', 'share', 'marks_rows', 'marks_table', 'card', 'write_cards']
 
 # %% ../nbs/train/22_train.ipynb #34c72b11
 import ctypes, functools, itertools, json, math, os, platform, random, re, tempfile, time
@@ -225,12 +225,12 @@ def batches(docs, n_tokens, rng):
             ids, w = torch.from_numpy(ids), torch.from_numpy(w)
             yield ids[:, :-1], ids[:, 1:], w[:, 1:]
 
-# %% ../nbs/train/22_train.ipynb #1a3e3bc0
+# %% ../nbs/train/22_train.ipynb #ebcf4075
 @dataclass
 class Config:
     n_vocab: int = 2048
     n_embd: int = 256
-    n_layer: int = 4
+    n_layer: int = 6
     n_head: int = 8
     n_head_kv: int = 4
     n_ff: int = 704
@@ -389,17 +389,32 @@ def schedule(step, n_steps, warmup=.02):
     at = (step + 1) / n_steps
     return max(0, min(at / warmup, 1, (1 - at) / (1 - warmup)))
 
-# %% ../nbs/train/22_train.ipynb #e21fec25
+# %% ../nbs/train/22_train.ipynb #33373af7
+def grow(state, n_layer):
+    """The state dict `state` of a Llama, with `n_layer` layers (at most twice as many) and the same function: each of the middle layers gets a copy above it
+    whose two matrices that write into the residual stream are zero. Raises ValueError for fewer layers than there are, or too many."""
+    n = 1 + max(int(k.split('.')[1]) for k in state if k.startswith('blk.'))
+    if not n <= n_layer <= 2 * n: raise ValueError(f'a model of {n} layers can grow to {n} to {2 * n} layers, not to {n_layer}')
+    first, out = (2 * n - n_layer) // 2, {k: x for k, x in state.items() if not k.startswith('blk.')}
+    order = sorted([*range(n), *range(first, first + n_layer - n)])                    # 4 to 6: 0 1 1 2 2 3
+    for i, old in enumerate(order):
+        for k, x in state.items():
+            if k.startswith(b := f'blk.{old}.'):
+                new = old in order[:i] and k.endswith(('attn_output.weight', 'ffn_down.weight'))
+                out[f'blk.{i}.' + k.removeprefix(b)] = torch.zeros_like(x) if new else x
+    return out
+
 class Trainer:
     """Trains `config` on documents from `make_docs(seed)`, pool after pool, for `n_tokens` tokens.
-    With `path` the state is saved there every `save_s` seconds, and a new Trainer goes on from it.
+    With `path` the state is saved there every `save_s` seconds, and a new Trainer goes on from it; if `config` has more layers than the model there, that one grows.
+    The rate, at most `lr`, rises and falls once between `since` and `n_tokens` tokens.
     From pool number `larger` on a step sees twice `batch_tokens`: the gradient is mostly noise by then."""
-    def __init__(self, config, make_docs, n_tokens, path=None, lr=5e-3, batch_tokens=2048, seed=0, save_s=60, larger=15):
+    def __init__(self, config, make_docs, n_tokens, path=None, lr=5e-3, batch_tokens=2048, seed=0, save_s=60, larger=15, since=0):
         torch.manual_seed(seed); keep_memory()
         self.dev = device()
         self.model = Llama(config).to(self.dev)
         self.opts = optimizers(self.model, lr)
-        self.make_docs, self.lr, self.batch_tokens, self.seed, self.path, self.save_s, self.larger = make_docs, lr, batch_tokens, seed, path and Path(path), save_s, larger
+        self.make_docs, self.lr, self.batch_tokens, self.seed, self.path, self.save_s, self.larger, self.since = make_docs, lr, batch_tokens, seed, path and Path(path), save_s, larger, since
         self.n_tokens, self.seen, self.steps, self.pool, self.at, self.seconds, self.history = n_tokens, 0, 0, 0, 0, 0., []
         if self.path and self.path.exists(): self.load()
 
@@ -411,14 +426,17 @@ class Trainer:
 
     def load(self):
         s = torch.load(self.path, map_location=self.dev, weights_only=True)
-        self.model.load_state_dict(s['model'])
-        for o, d in zip(self.opts, s['opts']): o.load_state_dict(d)
+        try: state = grow(s['model'], self.model.c.n_layer)
+        except ValueError as e: raise ValueError(f'{self.path}: {e}. Remove it, or train on with the layers that it has') from None
+        self.model.load_state_dict(state)
+        if len(state) == len(s['model']):                                              # the optimisers of a larger model begin anew
+            for o, d in zip(self.opts, s['opts']): o.load_state_dict(d)
         torch.set_rng_state(s['torch_rng'].cpu())
         for k in ('seen', 'steps', 'pool', 'at', 'seconds', 'history'): setattr(self, k, s[k])
 
     def step(self, batch):
         "One step of gradient descent; the loss in nats."
-        share = schedule(self.seen / self.batch_tokens, max(1, self.n_tokens / self.batch_tokens))
+        share = schedule((self.seen - self.since) / self.batch_tokens, max(1, (self.n_tokens - self.since) / self.batch_tokens))
         for o in self.opts:
             for g in o.param_groups: g['lr'] = self.lr * share
         with bf16(self.dev): loss = loss_of(self.model, *(t.to(self.dev) for t in batch))
@@ -527,8 +545,9 @@ def served(path, items, n_machines=2, progress=False):
             bar.update(); return r['choices'][0]['message']['content']
         with ThreadPoolExecutor(n_machines) as ex: return list(ex.map(ask, range(len(items))))
 
-# %% ../nbs/train/22_train.ipynb #bb700185
-N_TOKENS = dict(chat=59_000_000, draft=6_000_000)
+# %% ../nbs/train/22_train.ipynb #bdc46b27
+STAGES = dict(chat=[(replace(CHAT, n_layer=4), 59_000_000, 5e-3), (CHAT, 70_000_000, 1.5e-3)],      # (config, tokens in all at its end, peak rate)
+              draft=[(DRAFT, 6_000_000, 5e-3)])
 
 def make_docs(vocab, n=16_000):
     "For a Trainer: the number of a pool to its `n` documents. One page of the book in seventeen is held out."
@@ -555,14 +574,23 @@ def train_all(work='build/train', progress=True):
         raise ValueError(f'{old[0]} was trained with a vocabulary, {work}/vocab.model, that is gone: remove the folder to begin anew')
     vocab = Vocab(work/'vocab.model') if (work/'vocab.model').exists() else train_vocab_on_corpus(work/'vocab')
     runs = {}
-    for name, config in dict(chat=CHAT, draft=DRAFT).items():
-        print(f'{name}: {Llama(config).n_params:,} parameters, {N_TOKENS[name]:,} tokens, on {device()}', flush=True)
-        runs[name] = run = Trainer(config, make_docs(vocab), N_TOKENS[name], work/f'{name}.pt')
-        if run.seen >= run.n_tokens: print(f'{name}: has seen them all already. If the lessons have changed since, remove {run.path} or raise N_TOKENS', flush=True)
-        run.run(progress)
+    for name in STAGES: runs[name] = train_stages(name, vocab, work/f'{name}.pt', progress)
     return publish(runs, vocab, progress)
 
-# %% ../nbs/train/22_train.ipynb #fa7c5b57
+def train_stages(name, vocab, path, progress=True):
+    "Take the model `name` through those of its STAGES that the checkpoint `path` has not behind it. Returns the last one's Trainer."
+    path, since = Path(path), 0
+    seen = torch.load(path, map_location='cpu', weights_only=True)['seen'] if path.exists() else 0
+    for k, (config, n_tokens, lr) in enumerate(STAGES[name]):
+        if seen < n_tokens or k == len(STAGES[name]) - 1:
+            print(f'{name}: {Llama(config).n_params:,} parameters, to {n_tokens:,} tokens, on {device()}', flush=True)
+            run = Trainer(config, make_docs(vocab), n_tokens, path, lr, since=since)
+            if run.seen >= run.n_tokens: print(f'{name}: has seen them all already. If the lessons have changed since, remove {path}, or append a stage to STAGES', flush=True)
+            run.run(progress)
+        since = n_tokens
+    return run
+
+# %% ../nbs/train/22_train.ipynb #ff749d34
 GROUPS = {'facts: held-out wordings': ('fact',), 'facts: wild wordings': ('wild',), 'unanswerable: held-out questions': ('unknown',),
           'unanswerable: whole kinds held out': ('unknown-category',), 'unanswerable: wild': ('wild-unknown',),
           'skills: all': ('skill:',), 'stories that the checker accepts': ('story',)}
@@ -620,7 +648,7 @@ def examine(runs, vocab, progress, folder, machines):
         h = run.history; every = max(1, len(h) // 400)
         curve = [(h[i][0], round(float(np.mean([x[1] for x in h[i:i + every]])), 4)) for i in range(0, len(h), every)]
         rec['models'][name] = dict(machine=machines.get(name, rec['machine']), config=asdict(run.model.c), parameters=run.model.n_params, tokens=run.seen, steps=run.steps, seconds=round(run.seconds),
-                                   lr=run.lr, batch_tokens=f'{run.batch_tokens}' + (f', later {2 * run.batch_tokens}' if run.pool > run.larger else ''), curve=curve, perplexity={k: round(perplexity(run.model, d), 4) for k, d in docs.items()})
+                                   stages=[(c.n_layer, n, lr) for c, n, lr in STAGES[name]], batch_tokens=f'{run.batch_tokens}' + (f', later {2 * run.batch_tokens}' if (run.pool, run.at) > (run.larger, 0) else ''), curve=curve, perplexity={k: round(perplexity(run.model, d), 4) for k, d in docs.items()})
     rec['agreement'] = round(agreement(draft, chat, docs['dialogues']), 4)
     rec['perplexity'] = {n: {k: round(perplexity(read_gguf(p), d), 4) for k, d in docs.items()} for n, p in files.items()}
     asked = [i['messages'] for i in items]
@@ -639,7 +667,7 @@ def examine(runs, vocab, progress, folder, machines):
     (folder/'cllm-chat.json').write_text(json.dumps(rec, indent=1) + '\n', encoding='utf-8')
     return rec
 
-# %% ../nbs/train/22_train.ipynb #5c381353
+# %% ../nbs/train/22_train.ipynb #f050d6c0
 def share(m): return f'{m[0]} of {m[1]}, {m[0] / m[1]:.1%}'
 
 def marks_rows(rec):
@@ -656,13 +684,15 @@ def card(rec, name):
     chat = 'draft' not in name
     m = rec['models']['chat' if chat else 'draft']
     c, minutes, bits = m['config'], m['seconds'] / 60, name.rsplit('-', 1)[1].upper()
+    times = rec['models']['chat']['parameters'] / m['parameters']
     bar = lambda cells: '| ' + ' | '.join(cells) + ' |'
     lines = [f'# {name}.gguf', '', 'Generated by chapter 22 of the book (`make train`); edit `nbs/train/22_train.ipynb`, not this file.', '',
-             f"{'The chat model of cllm: it answers questions about its own machine.' if chat else 'The draft model of cllm: the same vocabulary, a ninth of the weights; it is there to guess tokens ahead for the chat model, not to be talked to.'}",
+             'The chat model of cllm: it answers questions about its own machine.' if chat else
+             f'The draft model of cllm: the same vocabulary, a {times:.0f}th of the weights; it is there to guess tokens ahead for the chat model, not to be talked to.',
              '', f"- **Architecture**: llama; {m['parameters']:,} weights, {c['n_layer']} layers of width {c['n_embd']}, {c['n_head']} heads over {c['n_head_kv']} keys and values, SwiGLU {c['n_ff']}, tied embeddings, context {c['n_ctx']}",
              f"- **Vocabulary**: {c['n_vocab']} SentencePiece pieces (BPE, byte fallback, single digits); ChatML template", f"- **File**: {bits}, {rec['bytes'][name]:,} bytes",
              '- **Data**: made by this project and contained in this repository: the fact sheets, question lists, skills and story grammar of `nbs/train`, and the book itself. Nothing else.',
-             f"- **Recipe**: {m['tokens']:,} tokens in {m['steps']:,} steps of {m['batch_tokens']} tokens; Muon and AdamW, peak rate {m['lr']}, linear decay; {minutes:.0f} minutes on {m['machine']}, PyTorch {rec['torch']}",
+             f"- **Recipe**: {m['tokens']:,} tokens in {m['steps']:,} steps of {m['batch_tokens']} tokens; Muon and AdamW, linear decay; " + ', '.join(f'{layers} layers to {n:,} tokens from rate {lr}' for layers, n, lr in m['stages']) + f"; {minutes:.0f} minutes on {m['machine']}, PyTorch {rec['torch']}",
              '- **Licence**: Apache-2.0, as the book', '', '## Measured', '',
              'Perplexity on dialogues and stories drawn anew, and on held-out pages of the book: ' + ', '.join(f'{k} {v:.3f}' for k, v in rec['perplexity'][name].items()) + '.', '']
     if chat:
@@ -670,7 +700,7 @@ def card(rec, name):
         lines += [bar(['Held-out questions answered rightly, greedy', *rec['marks']]), bar(['---'] * (n + 1))] + [bar(r) for r in marks_rows(rec)]
         lines += ['', 'A fact counts when the answer is the sheet\'s to the letter, an unanswerable question when the reply is the one refusal, a story when the grammar\'s checker accepts it. *Held-out wordings* were split off before training; of those that no way of asking in the sheets can make, ' + share(rec['beyond_ways']) + ' are right. *Wild* questions were written by somebody who had not seen the sheets\' wordings.', '',
                   'Each skill, ' + column + ':', '', ', '.join(f'{k[6:]} {a}/{b}' for k, (a, b) in rec['marks'][column].items() if k.startswith('skill:')) + '.', '',
-                  '## What it cannot do', '', 'It knows about two hundred sentences on one machine and a few dozen small skills, in English, as the sheets word them. It does not reason, has no other knowledge, and mixes up neighbouring facts. It should say "I don\'t know" to everything else; the table says how often it does. Do not rely on it.']
+                  '## What it cannot do', '', 'It knows about two hundred sentences on one machine and a few dozen small skills, in English, as the sheets word them. It does not reason, has no other knowledge, mixes up neighbouring facts, and seldom has more to say when asked for more. It should say "I don\'t know" to everything else; the table says how often it does. Do not rely on it.']
     else: lines += [f"Its first choice is the chat model's on {rec['agreement']:.1%} of the assistant's tokens in held-out dialogues.", '', '## What it cannot do', '', 'Talk sense. It proposes; the chat model decides.']
     return '\n'.join(lines) + '\n'
 

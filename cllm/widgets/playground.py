@@ -89,7 +89,7 @@ def hear(s: State, event: dict) -> State:
 def request(turns, system='', /, n_predict=128, n_probs=0, **fields):
     "(path, JSON body) that asks for the answer to the last of `turns`; `fields` go along as they are."
     last = turns[-1]
-    body = dict(stream=True, timings_per_token=True, return_progress=True)
+    body, fields = dict(timings_per_token=True, return_progress=True), {**fields, 'stream': True}             # there is no other way to read it here
     if last.mode == 'text': return '/completion', {**body, 'prompt': last.asked, 'n_predict': n_predict, 'n_probs': n_probs, **fields}
     talk = [dict(role='system', content=system)] if system.strip() else []
     for t in turns[:-1]:

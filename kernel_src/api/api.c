@@ -72,7 +72,7 @@ void api_no_memory(struct http_conn *c)
 void api_respond(struct http_conn *c, int status, struct json_writer *w)
 {
     size_t len, max = w->max;
-    bool full = w->failed && max - w->len < API_PIECE_MAX;
+    bool full = w->full;
     char *body = jw_take(w, &len);
     if (body)
         http_respond_take(c, status, "application/json; charset=utf-8", body, len);

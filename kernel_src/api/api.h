@@ -15,7 +15,6 @@
 
 #define API_RESPONSE_MAX (512 << 10)       // bytes of one JSON answer
 #define API_LOGPROBS_MAX (2 << 20)         // … that has log-probabilities, or embeddings
-#define API_PIECE_MAX    64                // bytes of a JSON number, at most
 
 struct api_route {
     const char *method, *path;

@@ -753,7 +753,7 @@ static void jw_put(struct json_writer *w, const char *text, size_t n)
     if (w->failed)
         return;
     if (n > w->max - w->len) {
-        w->failed = true;
+        w->failed = w->full = true;
         return;
     }
     if (w->cap < w->len + n + 1) {

@@ -97,6 +97,7 @@ struct json_writer {
     char *buf;                  /* kmalloc'ed, NUL-terminated; NULL if empty */
     size_t len, cap, max;
     bool failed;                /* out of memory or above max: stays set */
+    bool full;                  /* failed, and because of max */
     bool comma;                 /* the next value needs a comma before it */
     bool keyed;                 /* a key was written, its value is due */
     int depth;
