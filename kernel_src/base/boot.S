@@ -59,6 +59,7 @@ boot_xcr0:
     .globl _start
     .type _start, @function
 _start:
+    cld
     mov %eax, %esi                      /* rdtsc and cpuid overwrite EAX and EBX */
     mov %ebx, %edi
     rdtsc
@@ -74,6 +75,8 @@ _start:
     mov %eax, %gs
     mov %eax, %ss
     mov $stack_top, %esp
+    push $0
+    popf
 
     cmp $MULTIBOOT_BOOTLOADER_MAGIC, %esi
     mov $not_multiboot, %esi

@@ -179,6 +179,33 @@ static bool poison_intact(struct heap_block *b)
     return is_filled((uint8_t *)(links_of(b) + 1), HEAP_POISON, poison_size(b));
 }
 
+static bool is_free_at(const struct heap *h, uint32_t at)
+{
+    return at % HEAP_ALIGN == 0 && at <= h->stats.size - HEAP_BLOCK_MIN &&
+           is_in_state(h, block_at(h, at), HEAP_FREE);
+}
+
+static bool links_intact(const struct heap *h, struct heap_block *b)
+{
+    struct heap_links l = *links_of(b);
+    uint32_t at = offset_of(h, b);
+    if (l.next != HEAP_NONE &&
+        (!is_free_at(h, l.next) || links_of(block_at(h, l.next))->prev != at))
+        return false;
+    if (l.prev == HEAP_NONE)
+        return h->bin[bin_of(b->size)] == at;
+    return is_free_at(h, l.prev) && links_of(block_at(h, l.prev))->next == at;
+}
+
+static void expect_untouched(const struct heap *h, struct heap_block *b)
+{
+    bool sound = is_in_state(h, b, HEAP_FREE) && poison_intact(b);
+    if (!sound || !links_intact(h, b))
+        panic("heap: free block at %p (%u bytes)%s was written to after it was freed",
+              (void *)payload_of(b), payload_size(b),
+              sound ? ", or a neighbour in its list," : "");
+}
+
 /* Puts a block whose size is settled among the free ones. */
 static void insert(struct heap *h, struct heap_block *b)
 {
@@ -196,9 +223,7 @@ static void insert(struct heap *h, struct heap_block *b)
 
 static void remove(struct heap *h, struct heap_block *b)
 {
-    if (!is_in_state(h, b, HEAP_FREE) || !poison_intact(b))
-        panic("heap: free block at %p (%u bytes) was written to after it was freed",
-              (void *)payload_of(b), payload_size(b));
+    expect_untouched(h, b);
     struct heap_links links = *links_of(b);
     int bin = bin_of(b->size);
     if (links.prev != HEAP_NONE)
@@ -249,6 +274,7 @@ static struct heap_block *find(const struct heap *h, uint32_t size)
         struct heap_block *b = block_at(h, at);
         if (b->size >= size)
             return b;
+        expect_untouched(h, b);
         at = links_of(b)->next;
     }
     return NULL;
