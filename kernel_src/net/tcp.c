@@ -300,10 +300,19 @@ static void conn_emit(struct tcp *t, struct tcp_conn *c, uint8_t flags, uint32_t
     seg_send(t, c->laddr, c->raddr, &s);
 }
 
-/* A pure ACK carries snd_max, not snd_nxt: the peer checks it against its window. */
+/* Where a segment without data stands. Not at snd_nxt, which a timeout pulls back; and
+ * when a probe has gone beyond a closed window, at the window's edge: the peer would drop
+ * what lies outside. */
+static uint32_t conn_seq(const struct tcp_conn *c)
+{
+    uint32_t edge = c->snd_una + c->snd_wnd;
+    bool outside = c->state >= TCP_ESTABLISHED && tcp_seq_lt(edge, c->snd_max);
+    return outside ? edge : c->snd_max;
+}
+
 static void conn_ack(struct tcp *t, struct tcp_conn *c)
 {
-    conn_emit(t, c, TCP_ACK, c->snd_max, 0);
+    conn_emit(t, c, TCP_ACK, conn_seq(c), 0);
 }
 
 /* An ACK that asks: was that really you? A true peer answers with an RST that fits.
@@ -642,7 +651,7 @@ static void conn_fin_wait_2(struct tcp *t, struct tcp_conn *c)
 static void conn_reset(struct tcp *t, struct tcp_conn *c, enum tcp_error why)
 {
     if (c->state != TCP_SYN_SENT && c->state != TCP_TIME_WAIT)
-        conn_emit(t, c, TCP_RST | TCP_ACK, c->snd_max, 0);
+        conn_emit(t, c, TCP_RST | TCP_ACK, conn_seq(c), 0);
     conn_done(c, why);
 }
 
