@@ -6,8 +6,8 @@
  *
  * Top to bottom: checksum and text, frames, ARP, IPv4 in, IPv4 out, ICMP, UDP. Input is
  * parsed into a small struct of meanings first (eth_parse, arp_parse, ...) and acted upon
- * second. Nothing that arrives can make it read outside the frame, loop, or
- * send faster than its rate limits. */
+ * second. Nothing that arrives can make it read outside the frame or loop; what it sends
+ * to others than the sender, or larger than what came, is held to a rate. */
 #include "net/ip.h"
 
 #include "base/string.h"
@@ -256,7 +256,7 @@ static struct arp_entry *arp_new(struct ip_stack *s, uint32_t addr)
 
 static void arp_ask(struct ip_stack *s, struct arp_entry *e)
 {
-    if (e->tries && s->now_ms - e->asked_ms < ARP_RETRY_MS) {
+    if ((e->tries || e->state == ARP_KNOWN) && s->now_ms - e->asked_ms < ARP_RETRY_MS) {
         count(s, IP_ARP_HELD_BACK);
         return;
     }
@@ -312,10 +312,11 @@ static void arp_output(struct ip_stack *s, uint32_t hop, size_t payload_len)
         arp_ask(s, e);
 }
 
-static void arp_hear(struct ip_stack *s, struct arp_entry *e, const uint8_t mac[6])
+static void arp_hear(struct ip_stack *s, struct arp_entry *e, const uint8_t mac[6],
+                     bool answer)
 {
     bool open = e->state == ARP_ASKING || s->now_ms - e->asked_ms < ARP_RETRY_MS;
-    bool asked = e->tries && open;
+    bool asked = answer && e->tries && open;
     bool same = e->state == ARP_KNOWN && memcmp(e->mac, mac, 6) == 0;
     if (!asked && !same) {
         arp_ask(s, e);
@@ -353,7 +354,7 @@ enum ip_verdict arp_input(struct ip_stack *s, struct view packet)
     }
     struct arp_entry *e = arp_find(s, a.spa);
     if (e)
-        arp_hear(s, e, a.sha);
+        arp_hear(s, e, a.sha, a.op == ARP_REPLY && a.tpa == s->addr);
     if (a.op == ARP_REQUEST && a.tpa == s->addr) {
         count(s, IP_ARP_ANSWERED);
         arp_emit(s, ARP_REPLY, a.sha, a.sha, a.spa);
