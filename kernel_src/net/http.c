@@ -424,17 +424,16 @@ static enum http_result http_on_chunk_size(struct http_parser *p, uint8_t c)
 {
     int digit = http_hex(c);
     if (digit >= 0) {
-        p->line_bytes++;
         p->left = p->left * 16 + digit;
         if (p->left > HTTP_BODY_MAX - p->body.len)
             return http_bad(p, 413, "request body too large");
-        return p->line_bytes <= HTTP_CHUNK_LINE_MAX ? HTTP_NEED_MORE
-            : http_bad(p, 400, "chunk size line too long");
+        return ++p->line_bytes <= HTTP_CHUNK_DIGITS_MAX ? HTTP_NEED_MORE
+            : http_bad(p, 400, "chunk size has too many digits");
     }
     if (!p->line_bytes)
         return http_bad(p, 400, "chunk size is not a hexadecimal number");
     p->state = c == '\r' ? HTTP_S_CHUNK_LF : HTTP_S_CHUNK_EXT;
-    if (c != '\r' && c != ';' && c != ' ' && c != '\t')
+    if (c != '\r' && c != ';')
         return http_bad(p, 400, "chunk size is not a hexadecimal number");
     return HTTP_NEED_MORE;
 }

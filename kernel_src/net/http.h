@@ -21,6 +21,7 @@
 #define HTTP_HEADERS_MAX  64
 #define HTTP_BODY_MAX     (1 << 20)
 #define HTTP_CHUNK_LINE_MAX 256     /* size and extensions of one chunk */
+#define HTTP_CHUNK_DIGITS_MAX 20    /* of a size; more can only be leading zeros */
 
 enum http_result {
     HTTP_NEED_MORE,     /* all bytes taken, the request is not complete */

@@ -364,9 +364,12 @@ static void http_refuse(struct http_conn *c, int status, const char *reason)
 {
     http_stats.refused++;
     c->phase = HTTP_WAITING;
-    c->keep_alive = c->head_only = false;
+    c->keep_alive = false;
+    c->head_only = c->parser.head.len > 4 && !memcmp(c->parser.head.data, "HEAD", 5);
     c->extra_len = 0;
     c->in_at = c->in_len = 0;
+    kfree(c->parser.body.data);             /* the answer may need the memory */
+    c->parser.body = (struct http_bytes){0};
     http_respond_error(c, status, http_error_type(status), reason);
 }
 
