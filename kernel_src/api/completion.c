@@ -667,7 +667,10 @@ void completion_start_in(struct http_conn *conn, enum completion_shape shape,
     const struct json_node *prompt =
         json_get(doc->root, shape == SHAPE_EMBEDDING ? "input" : "prompt");
     if (!gen_params_read(&p, doc->root, shape == SHAPE_CHAT, &err)) {
-        api_error(conn, err.status, err.type, "%s", err.message);
+        if (err.status == 503)
+            api_no_memory(conn);
+        else
+            api_error(conn, err.status, err.type, "%s", err.message);
         json_free(doc);
         return;
     }

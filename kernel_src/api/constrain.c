@@ -177,9 +177,10 @@ static int32_t find_token(const void *vocab, const char *text, size_t len)
     int32_t id[2];
     if (len > LLAMA_TOKENIZE_MAX)
         return LLAMA_TOKEN_NULL;
-    return llama_tokenize(vocab, text, (int32_t)len, id, 2, false, true) == 1
-               ? id[0]
-               : LLAMA_TOKEN_NULL;
+    int32_t n = llama_tokenize(vocab, text, (int32_t)len, id, 2, false, true);
+    if (n == LLAMA_TOKENIZE_FAILED)
+        return GRAMMAR_FIND_FAILED;
+    return n == 1 ? id[0] : LLAMA_TOKEN_NULL;
 }
 
 bool constrain_prepare(struct constrain *k, const struct llama_vocab *vocab,

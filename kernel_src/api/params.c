@@ -123,7 +123,9 @@ static void add_text_bias(struct reader *r, struct gen_params *p,
     int32_t t[LOGIT_BIAS_MAX];
     int32_t n = llama_tokenize(&kernel_llm.vocab, text->str, (int32_t)text->len, t,
                                LOGIT_BIAS_MAX, false, false);
-    if (n < 0)
+    if (n == LLAMA_TOKENIZE_FAILED && text->len <= LLAMA_TOKENIZE_MAX)
+        refuse(r, 503, "logit_bias", "out of memory");
+    else if (n < 0)
         refuse(r, 400, "logit_bias", "more than 128 entries");
     for (int32_t i = 0; i < n; i++)
         add_bias(r, p, t[i], bias);
@@ -327,7 +329,7 @@ static void refuse_unsupported(struct reader *r)
 {
     static const struct { const char *key; double off;
     } numbers[] = {
-        { "best_of", 1 },
+        { "best_of", 1 }, { "reasoning_budget_tokens", -1 },
     };
     static const char *const others[] = {
         "grammar", "json_schema", "functions", "lora", "suffix", "image_data"
@@ -393,9 +395,9 @@ bool gen_params_read(struct gen_params *p, const struct json_node *body, bool ch
     field_bool(&r, "return_progress", &p->return_progress);
     struct reader so = { json_get(body, "stream_options"), err };
     field_bool(&so, "include_usage", &p->include_usage);
-    field_int(&r, "n_predict", -1, INT32_MAX, &p->n_predict);
-    field_int(&r, "max_tokens", -1, INT32_MAX, &p->n_predict);
+    field_int(&r, "max_tokens", -1, INT32_MAX, &p->n_predict);    /* the last wins */
     field_int(&r, "max_completion_tokens", -1, INT32_MAX, &p->n_predict);
+    field_int(&r, "n_predict", -1, INT32_MAX, &p->n_predict);
     field_int(&r, "n", 1, kernel_llm.n_slots, &p->n);
     field_int(&r, "n_cmpl", 1, kernel_llm.n_slots, &p->n);
     field_int(&r, "id_slot", -1, kernel_llm.n_slots - 1, &p->id_slot);
@@ -405,8 +407,11 @@ bool gen_params_read(struct gen_params *p, const struct json_node *body, bool ch
 
     struct llama_sampler_params *s = &p->sampling;
     int64_t seed;
-    if (json_get_int(body, "seed", INT32_MIN, UINT32_MAX, &seed) == JSON_FIELD_OK)
-        s->seed = (uint32_t)seed;
+    switch (json_get_int(body, "seed", INT64_MIN, INT64_MAX, &seed)) {
+    case JSON_FIELD_OK: s->seed = (uint32_t)seed; break;     /* its lower half */
+    case JSON_FIELD_ABSENT: break;
+    default: refuse(&r, 400, "seed", "Value must be an integer");
+    }
     field_float(&r, "temperature", -1e9, 1e9, &s->temp);
     field_int(&r, "top_k", INT32_MIN, INT32_MAX, &s->top_k);
     field_float(&r, "top_p", -1e9, 1e9, &s->top_p);

@@ -45,8 +45,12 @@ void response_fields_keep(struct json_writer *w, size_t from,
     struct json_writer some;
     while (!w->failed && from < w->len && w->buf[from] != '{')
         from++;                                            // a comma
-    if (w->failed || json_parse(&doc, w->buf + from, w->len - from) != JSON_OK) {
+    if (w->failed)
+        return;
+    enum json_result r = json_parse(&doc, w->buf + from, w->len - from);
+    if (r != JSON_OK) {
         w->failed = true;
+        w->full |= r == JSON_TOO_BIG;       // to try again would not help
         return;
     }
     jw_init(&some, w->max);

@@ -383,7 +383,9 @@ static void read_token(struct reader *r)
         }
         size_t n = (size_t)(end + 1 - (r->s + at));
         int32_t t = r->find ? r->find(r->ctx, r->s + at, n) : LLAMA_TOKEN_NULL;
-        if (t < 0)
+        if (t == GRAMMAR_FIND_FAILED)
+            fail(r, GRAMMAR_NO_MEMORY, at, "out of memory", NULL, 0);
+        else if (t < 0)
             fail(r, GRAMMAR_BAD, at, "the vocabulary has no token", r->s + at, n);
         id = (uint32_t)t;
         r->at = at + n;

@@ -69,7 +69,9 @@ struct grammar {
 
 struct grammar_error { uint32_t line, column; char text[GRAMMAR_ERROR_MAX]; };
 
-/* Asked for <text>: the token with exactly this text, or LLAMA_TOKEN_NULL. */
+#define GRAMMAR_FIND_FAILED (-2)          // there was no memory to look
+
+/* Asked for <text>: the token with exactly this text, LLAMA_TOKEN_NULL, or the above. */
 typedef int32_t (*grammar_find_token)(const void *ctx, const char *text, size_t len);
 
 enum grammar_result grammar_parse(struct grammar *g, const char *text, size_t len,
