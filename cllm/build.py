@@ -5,12 +5,13 @@
 # %% auto #0
 __all__ = ['HOT', 'sources', 'build', 'Elf']
 
-# %% ../nbs/tools/01_build.ipynb #7ce41cfd
+# %% ../nbs/tools/01_build.ipynb #c08f1238
 import hashlib, os, re, shutil, subprocess, tempfile
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 
+from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 
 from .progress import progress
@@ -25,10 +26,12 @@ def sources(upto=None) -> list:
     if missing: raise FileNotFoundError(f'{missing[0].relative_to(root())} has not been generated: run make tangle')
     return files
 
-# %% ../nbs/tools/01_build.ipynb #5f517556
+# %% ../nbs/tools/01_build.ipynb #7921ec0b
 def _stale(obj, dep, src) -> bool:
     if not obj.exists() or not dep.exists(): return True
-    t, files = obj.stat().st_mtime_ns, re.sub(r'\\\n', ' ', dep.read_text()).split(':', 1)[1].split()
+    t, listed = obj.stat().st_mtime_ns, dep.read_text().replace('\\\n', ' ').partition(': ')[2]
+    if not listed: return True                                                 # the machine went down while it was written
+    files = [f.replace('\\ ', ' ') for f in re.split(r'(?<!\\)\s+', listed.strip())]      # a blank in a path has a backslash before it
     if src.suffix == '.S': files += [root()/'kernel_src'/f for f in re.findall(r'\.incbin\s+"([^"]+)"', src.read_text())]      # gcc's list leaves these out
     for f in files:
         try:
@@ -114,14 +117,15 @@ def build(upto:int=None,     # last chapter whose files go in; None for all
     finally: shutil.rmtree(tmp, ignore_errors=True)
     return Elf(elf)
 
-# %% ../nbs/tools/01_build.ipynb #cb01c7d4
+# %% ../nbs/tools/01_build.ipynb #e44a28ce
 class Elf:
     "A view of a linked kernel through pyelftools."
     def __init__(self, path):
         self.path = Path(path)
         self.data = self.path.read_bytes()
         import io
-        self.file = ELFFile(io.BytesIO(self.data))
+        try: self.file = ELFFile(io.BytesIO(self.data))
+        except ELFError as e: raise ValueError(f'{path} is no ELF file: {e}') from None
 
     def __repr__(self): return f'Elf({self.path.name}: {self.size_stripped} bytes stripped, entry 0x{self.file.header.e_entry:x})'
 
@@ -146,6 +150,7 @@ class Elf:
     def strip(self, path=None) -> Path:
         "Write the ELF without symbols and debug information."
         path = Path(path or self.path.with_suffix('.stripped.elf'))
+        if not path.parent.is_dir(): raise FileNotFoundError(f'{path.parent}: no such folder')
         subprocess.run([need('strip', 'binutils'), '-s', '-o', str(path), str(self.path)], check=True)
         return path
 

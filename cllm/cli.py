@@ -9,15 +9,15 @@ __all__ = ['CHECKS', 'NotebookFailed', 'missing_packages', 'run_nb', 'check_tang
            'ChatRefused', 'cmd_chat', 'make_iso', 'cmd_bench', 'cmd_soak', 'cmd_parity', 'cmd_train', 'cmd_docs',
            'cmd_iso', 'main']
 
-# %% ../nbs/tools/07_cli.ipynb #aec565ed
-import argparse, ctypes, importlib.util, json, os, re, select, shlex, shutil, signal, subprocess, sys, tempfile, termios, threading, time, tty
+# %% ../nbs/tools/07_cli.ipynb #1d5c1c97
+import argparse, ctypes, importlib.util, json, os, re, select, shlex, shutil, signal, socket, subprocess, sys, tempfile, termios, threading, time, tty
 from pathlib import Path
 
 from .build import Elf, build
 from .machine import BootError, Machine, _env, kvm_works, qemu_args
-from .tangle import PYTHON, CompileError, MissingTool, chapter_number, need, notebooks, root, tangle, tangle_diff
+from .tangle import PYTHON, CompileError, MissingTool, _write, chapter_number, need, notebooks, read_nb, root, tangle, tangle_diff
 
-# %% ../nbs/tools/07_cli.ipynb #b98936ce
+# %% ../nbs/tools/07_cli.ipynb #4189ddad
 def _nb_env(sanitize=True):
     "Environment for notebook kernels: with the AddressSanitizer runtime preloaded where gcc has one (not under PyTorch: no C of ours runs there)."
     env = dict(os.environ, ASAN_OPTIONS='detect_leaks=0:handle_segv=0:allocator_may_return_null=1:alloc_dealloc_mismatch=0:detect_odr_violation=0', PYTHONHASHSEED='0')
@@ -41,24 +41,26 @@ def run_nb(path, save=False, timeout=600) -> float:
     import nbformat
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError, DeadKernelError, CellTimeoutError
-    path = Path(path).resolve()
-    nb = nbformat.read(path, as_version=4)
+    path, name = Path(path).resolve(), os.path.relpath(path, root())
+    before = path.read_text(encoding='utf-8')
+    nb = nbformat.reads(before, as_version=4)
     env, t0 = dict(_nb_env(sanitize=path.parent.name != 'train'), CLLM_NB=str(path)), time.perf_counter()
     client = NotebookClient(nb, timeout=timeout, kernel_name='python3', resources={'metadata': {'path': str(path.parent)}}, record_timing=False)
     at = [0]
     client.on_cell_start = lambda cell, cell_index: at.__setitem__(0, cell_index)
     old = os.environ.copy(); os.environ.update(env)
     try: client.execute()
-    except CellExecutionError as e: raise NotebookFailed(f'{path.relative_to(root())} cell {at[0]}:\n{_plain(e)}') from None
+    except CellExecutionError as e: raise NotebookFailed(f'{name} cell {at[0]}:\n{_plain(e)}') from None
     except (DeadKernelError, CellTimeoutError) as e:
         src = ''.join(nb.cells[at[0]].source)
-        raise NotebookFailed(f'{path.relative_to(root())} cell {at[0]}: {type(e).__name__}: {str(e)[:500]}\n{src[:2000]}') from None
+        raise NotebookFailed(f'{name} cell {at[0]}: {type(e).__name__}: {str(e)[:500]}\n{src[:2000]}') from None
     finally:
         os.environ.clear(); os.environ.update(old)
         if save:
             _tidy(nb)
             text = json.dumps(nb, indent=1, ensure_ascii=False, sort_keys=True) + '\n'
-            if path.read_text(encoding='utf-8') != text: path.write_text(text, encoding='utf-8')
+            if path.read_text(encoding='utf-8') != before: raise NotebookFailed(f'{name} was changed while it ran: its outputs are not saved')
+            if before != text: _write(path, text)
     return time.perf_counter() - t0
 
 def _tidy(nb):
@@ -70,7 +72,7 @@ def _tidy(nb):
         for o in c.get('outputs', ()):
             if 'text/html' in (d := o.get('data', {})): d.pop('application/vnd.jupyter.widget-view+json', None)
 
-# %% ../nbs/tools/07_cli.ipynb #cc94b86b
+# %% ../nbs/tools/07_cli.ipynb #6fef0e29
 def check_tangle():
     "The generated files are what the notebooks say."
     bad = tangle_diff()
@@ -93,7 +95,7 @@ def check_notebooks():
     "Every committed notebook is executed, and without an error output."
     bad = []
     for p in notebooks():
-        for i, c in enumerate(json.loads(p.read_text(encoding='utf-8'))['cells']):
+        for i, c in enumerate(read_nb(p)['cells']):
             if c['cell_type'] != 'code' or not ''.join(c['source']).strip(): continue
             if c.get('execution_count') is None: bad.append(f'{p.relative_to(root())} cell {i} was never executed: run cllm nb {p.relative_to(root())}'); break
             if any(o.get('output_type') == 'error' for o in c.get('outputs', [])): bad.append(f'{p.relative_to(root())} cell {i} ends in an error'); break
@@ -214,7 +216,7 @@ def cmd_readme(a):
     (root()/'README.md').write_text(readme_text(), encoding='utf-8')
     return 0
 
-# %% ../nbs/tools/07_cli.ipynb #b775ca4c
+# %% ../nbs/tools/07_cli.ipynb #0d7a6f00
 def default_model():
     "The built-in model, or a tiny random one made on the spot (with a word about it)."
     p = root()/'models'/'cllm-chat-q8_0.gguf'                # chapter 22 trains it
@@ -282,6 +284,11 @@ def _foreground():
     try: return sys.stdin.isatty() and os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
     except OSError: return True                                                 # not the terminal that controls us: no such rule
 
+def _address(host) -> str:
+    "QEMU forwards from an address, not from a name."
+    try: return socket.gethostbyname(host)
+    except OSError as e: raise ValueError(f'--host {host}: {e.strerror}') from None
+
 def cmd_run(a):
     "Boot the kernel in QEMU with a model and serve the API until stopped."
     config = _run_config(a)
@@ -289,7 +296,7 @@ def cmd_run(a):
     elf = Elf(a.elf) if a.elf else build()
     if hasattr(sys.stdout, 'reconfigure'): sys.stdout.reconfigure(errors='replace')         # in a terminal that knows no UTF-8, a ? is better than an end
     console = _Console(getattr(a, 'out', sys.stdout))
-    vm = Machine(elf, model=model, memory=a.memory or memory_for(model, config), smp=a.smp, accel=a.accel, nic=a.nic, config=config, port=a.port, wait=None, vga=a.vga, echo=console, host_addr=a.host)
+    vm = Machine(elf, model=model, memory=a.memory or memory_for(model, config), smp=a.smp, accel=a.accel, nic=a.nic, config=config, port=a.port, wait=None, vga=a.vga, echo=console, host_addr=_address(a.host))
     if a.vga: _window(vm)
     if a.debug:
         vm.args += ['-S', '-gdb', 'tcp:127.0.0.1:1234']
@@ -333,7 +340,7 @@ def cmd_run(a):
     for f in failed: print(f'{getattr(a, "name", "cllm run")}: {f}', file=sys.stderr)
     return 1 if failed else 0
 
-# %% ../nbs/tools/07_cli.ipynb #f73fc5f3
+# %% ../nbs/tools/07_cli.ipynb #cdb724ff
 class ChatRefused(RuntimeError): "The server answered a chat with an error; `kind` is its type."
 
 def _chat_pieces(url, body):
@@ -341,7 +348,9 @@ def _chat_pieces(url, body):
     import requests
     with requests.post(url + '/v1/chat/completions', json=dict(body, stream=True), stream=True, timeout=600) as r:
         if r.status_code != 200:
-            e = r.json()['error']; err = ChatRefused(f'[{r.status_code}] {e["message"]}'); err.kind = e['type']; raise err
+            try: e = r.json()['error']; kind, why = e['type'], e['message']
+            except (ValueError, KeyError, TypeError): kind, why = '', r.text[:300]               # not a server of our kind
+            err = ChatRefused(f'[{r.status_code}] {why}'); err.kind = kind; raise err
         for l in r.iter_lines():
             if not l.startswith(b'data: ') or l == b'data: [DONE]': continue
             d = json.loads(l[6:])
@@ -366,7 +375,7 @@ def cmd_chat(a):
     import requests
     try: import readline                                   # line editing and history in input()
     except ImportError: pass
-    vm = None
+    vm, a.url = None, a.url and a.url.rstrip('/')
     if not a.url:
         model = gguf_file(a.model) if a.model else default_model()
         vm = Machine(model=model, memory=a.memory or memory_for(model), nic='virtio').start()
@@ -379,7 +388,7 @@ def cmd_chat(a):
             messages.append(dict(role='user', content=line))
             try: messages.append(dict(role='assistant', content=_answer(a.url or vm.url, messages, temperature=a.temp, max_tokens=a.n_predict)))
             except ChatRefused as e: print(e); messages.pop()
-            except requests.ConnectionError:
+            except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError):
                 why = vm._error('the machine stopped') if vm and vm.proc.poll() is not None else f'nobody answers at {a.url or vm.url} (is `make run` still running?)'
                 print(f'cllm chat: {why}', file=sys.stderr); return 1
     finally:
@@ -433,7 +442,8 @@ def cmd_train(a):
     "Train the built-in models (chapter 22): data, vocabulary, chat model, draft model, evaluation, GGUF files."
     if lack := missing_packages(root()/'nbs'/'train'/'22_train.ipynb'): raise RuntimeError(f'needs {" ".join(lack)}: pip install -e ".[train]", or make train')
     from cllm.train import train_all
-    train_all(a.work)
+    try: train_all(a.work)
+    except KeyboardInterrupt: print(f'\nstopped. What was learnt up to a minute ago is in {a.work}: the same command goes on from there', file=sys.stderr); return 130
     return 0
 
 def cmd_docs(a):
@@ -457,7 +467,7 @@ def cmd_iso(a):
     print(f'{p}: {p.stat().st_size:,} bytes. Boot it: qemu-system-i386 -cdrom {p} -serial stdio -m {memory} -netdev user,id=n0,hostfwd=tcp:127.0.0.1:8080-:80 -device e1000,netdev=n0')
     return 0
 
-# %% ../nbs/tools/07_cli.ipynb #152ce792
+# %% ../nbs/tools/07_cli.ipynb #98d07016
 def main(argv=None):
     "The `cllm` console script."
     MEMORY_HELP = "QEMU's -m, such as 256M (default: what the model needs, at least 64M)"
@@ -478,7 +488,7 @@ def main(argv=None):
     s = cmd('chat', cmd_chat); s.add_argument('--url'); s.add_argument('--model', '-m'); s.add_argument('--memory', help=MEMORY_HELP); s.add_argument('--temp', type=float, default=0.2, help='temperature (default 0.2; the API alone would take 0.8, too high for a small model)'); s.add_argument('-n', '--n-predict', type=int, default=256)
     s = cmd('iso', cmd_iso); s.add_argument('--model', '-m'); s.add_argument('-o', '--output')
     cmd('readme', cmd_readme)
-    s = cmd('docs', cmd_docs); s.add_argument('--out', help='folder of the site (default: _site)'); s.add_argument('--serve', type=int, metavar='PORT', help='then serve it on 127.0.0.1')
+    s = cmd('docs', cmd_docs); s.add_argument('--out', help='folder of the site, emptied first (default: _site)'); s.add_argument('--serve', type=int, metavar='PORT', help='then serve it on 127.0.0.1')
     s.add_argument('--url', default='', help='address at which the site will be served, so that its page for missing pages works below a folder'); s.add_argument('--no-kernel', action='store_true', help='leave the kernel in a tab out')
     s = cmd('lab', cmd_lab); s.prefix_chars = '+'; s.add_argument('arguments', nargs='*')                                # its options are JupyterLab's
     s = cmd('train', cmd_train); s.add_argument('--work', default='build/train', help='folder of checkpoints: a second call goes on from them')
@@ -489,6 +499,7 @@ def main(argv=None):
     s.add_argument('--save', nargs='?', const='-', metavar='FILE', help="keep the peer's answers for later runs (default: nbs/api/peer_answers.json)")
     a = p.parse_args(argv)
     try: return a.f(a)
+    except KeyboardInterrupt: print(f'\ncllm {a.cmd}: stopped', file=sys.stderr); return 130
     except (BootError, CompileError, MissingTool, OSError, RuntimeError, ValueError) as e:
         print(f'cllm {a.cmd}: {e}', file=sys.stderr); return 1
 

@@ -95,7 +95,7 @@ def serve(folder, port=0):
         try: yield f'http://127.0.0.1:{s.server_port}'
         finally: s.shutdown(); t.join()
 
-# %% ../nbs/tools/13_lab.ipynb #1093fc38
+# %% ../nbs/tools/13_lab.ipynb #2d308b55
 import os, subprocess, sys, tempfile, time
 import requests
 from .machine import _die_with_parent, free_port
@@ -107,9 +107,12 @@ def trust(folder=None, data_dir=None) -> int:
     from nbformat.sign import NotebookNotary
     notary = NotebookNotary(**(dict(data_dir=str(data_dir)) if data_dir else {}))
     nbs = [p for p in (Path(folder or root())/'nbs').rglob('*.ipynb') if '.ipynb_checkpoints' not in p.parts]
-    for p in nbs: notary.sign(nbformat.read(p, as_version=4))
+    n = 0
+    for p in nbs:
+        try: notary.sign(nbformat.read(p, as_version=4)); n += 1
+        except ValueError as e: print(f'{p} is no notebook: {str(e)[:200]}', file=sys.stderr)
     notary.store.close()
-    return len(nbs)
+    return n
 
 def lab_args(folder=None) -> list:
     "The command that starts JupyterLab on the checkout `folder` (default: this one): on the index, with C in its cells."

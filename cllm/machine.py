@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['NICS', 'BootError', 'kvm_works', 'free_port', 'port_free', 'qemu_args', 'split_config', 'Wire', 'Machine']
 
-# %% ../nbs/tools/03_machine.ipynb #5c56160d
-import asyncio, atexit, base64, codecs, ctypes, functools, io, json, os, queue, re, shlex, shutil, signal, socket, subprocess, sys, tempfile, threading, time
+# %% ../nbs/tools/03_machine.ipynb #3ea9072b
+import asyncio, atexit, base64, codecs, ctypes, errno, functools, io, json, os, queue, re, shlex, shutil, signal, socket, subprocess, sys, tempfile, threading, time
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -16,7 +16,13 @@ from .build import Elf, build
 from .progress import progress
 from .tangle import MissingTool, _Plain, need, root
 
-# %% ../nbs/tools/03_machine.ipynb #d2704534
+def _no_proxy():
+    "Where the environment names a proxy, requests, httpx and curl would ask it for 127.0.0.1 too, which is another machine's."
+    have = os.environ.get('no_proxy') or os.environ.get('NO_PROXY') or ''
+    if '127.0.0.1' not in have: os.environ['no_proxy'] = os.environ['NO_PROXY'] = ','.join(filter(None, (have, '127.0.0.1,localhost')))
+_no_proxy()
+
+# %% ../nbs/tools/03_machine.ipynb #8a896548
 class BootError(_Plain): "QEMU or the kernel in it did not come up (or died): the message has the command, exit code and last serial lines."
 
 def kvm_works() -> bool:
@@ -34,11 +40,14 @@ def free_port() -> int:
     with socket.socket() as s: s.bind(('127.0.0.1', 0)); return s.getsockname()[1]
 
 def port_free(port, addr='127.0.0.1') -> bool:
-    "Can we listen on `port`? (The same question QEMU will ask.)"
+    "Can we listen on `port`, or does somebody else? (The same question QEMU will ask.) BootError, ValueError: neither."
+    if not 0 <= port <= 65535: raise ValueError(f'{port} is no port: 1 to 65535, or 0 for any free one')
     with socket.socket() as s:
         s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try: s.bind((addr, port)); return True
-        except OSError: return False
+        except OSError as e:
+            if e.errno == errno.EADDRINUSE: return False
+            raise BootError(f'cannot listen on {addr}, port {port}: {e.strerror}') from None
 
 def _env():
     "The environment for child programs: without a preloaded sanitizer."
@@ -165,7 +174,7 @@ class Wire:
 
     def close(self): self.sock.close()
 
-# %% ../nbs/tools/03_machine.ipynb #fa9c8849
+# %% ../nbs/tools/03_machine.ipynb #e6022b3c
 class Machine:
     """One booted kernel. `with Machine(model='m.gguf') as vm:` starts QEMU, waits until the kernel is up, and kills it on exit.
 
@@ -182,22 +191,24 @@ class Machine:
         if port and not port_free(port, host_addr): raise BootError(f'port {port} on {host_addr} is in use: choose another (make run PORT=8081; 0 means any free one)')
         self.port = port or (free_port() if nic and nic_backend == 'user' else 0)
         self.dir = Path(tempfile.mkdtemp(prefix='cllm-'))
-        line, rest = split_config(self.config)
-        modules = list(modules)
-        if rest:
-            (self.dir/'cllm.json').write_text(json.dumps(rest)); modules.append((self.dir/'cllm.json', ''))
-        if model and ' ' in _rel(model):                          # QEMU takes what follows a space for the module's arguments
-            link = self.dir/Path(model).name.replace(' ', '_'); link.symlink_to(Path(model).resolve()); model = link
-        self._model_note = ''
-        if model and Path(model).is_file() and (magic := _head(model)) != b'GGUF': self._model_note = f'\n{model} is not a GGUF file: it starts with {magic!r}'
-        self.args = qemu_args(self.elf.path, model, memory, smp, accel, nic, cpu, vga, self.port, line, modules, bios, host_addr)
-        self.wire = None
-        if nic and nic_backend == 'wire': self.wire = Wire(self.dir); self.args += self.wire.args
-        elif nic: self.args += ['-netdev', f'user,id=n0,hostfwd=tcp:{host_addr}:{self.port}-:80']
-        self.pcap = None
-        if pcap and nic: self.pcap = self.dir/'wire.pcap'; self.args += ['-object', f'filter-dump,id=dump0,netdev=n0,file={self.pcap}']
-        if gdb: self.args += ['-gdb', f'unix:{self.dir}/gdb.sock,server=on,wait=off']
-        self.args += ['-qmp', f'unix:{self.dir}/qmp.sock,server=on,wait=off', '-serial', 'stdio', *qemu_extra]
+        try:
+            line, rest = split_config(self.config)
+            modules = list(modules)
+            if rest:
+                (self.dir/'cllm.json').write_text(json.dumps(rest)); modules.append((self.dir/'cllm.json', ''))
+            if model and ' ' in _rel(model):                          # QEMU takes what follows a space for the module's arguments
+                link = self.dir/Path(model).name.replace(' ', '_'); link.symlink_to(Path(model).resolve()); model = link
+            self._model_note = ''
+            if model and Path(model).is_file() and (magic := _head(model)) != b'GGUF': self._model_note = f'\n{model} is not a GGUF file: it starts with {magic!r}'
+            self.args = qemu_args(self.elf.path, model, memory, smp, accel, nic, cpu, vga, self.port, line, modules, bios, host_addr)
+            self.wire = None
+            if nic and nic_backend == 'wire': self.wire = Wire(self.dir); self.args += self.wire.args
+            elif nic: self.args += ['-netdev', f'user,id=n0,hostfwd=tcp:{host_addr}:{self.port}-:80']
+            self.pcap = None
+            if pcap and nic: self.pcap = self.dir/'wire.pcap'; self.args += ['-object', f'filter-dump,id=dump0,netdev=n0,file={self.pcap}']
+            if gdb: self.args += ['-gdb', f'unix:{self.dir}/gdb.sock,server=on,wait=off']
+            self.args += ['-qmp', f'unix:{self.dir}/qmp.sock,server=on,wait=off', '-serial', 'stdio', *qemu_extra]
+        except BaseException: shutil.rmtree(self.dir, ignore_errors=True); raise
         self.proc, self._buf, self._cond, self._qmp_conn, self.boot_ms, self._bar = None, bytearray(), threading.Condition(), None, None, None
 
     # -- life ------------------------------------------------------------------------------------

@@ -538,7 +538,7 @@ def plan(values, seen, known, gguf):
     config, more = _config(v, known, given)
     return config, changes, v, warnings + more
 
-# %% ../nbs/tools/09_server.ipynb #41b95e1b
+# %% ../nbs/tools/09_server.ipynb #ad4612ff
 def usage() -> str:
     "What --help prints."
     out = ['usage: cllm-server [options]', '', 'llama-server\'s command line for the cllm kernel: boots it in QEMU and serves the API until stopped.', '']
@@ -598,6 +598,7 @@ def main(argv=None):
         if '--list-devices' in values: print('Available devices:\n  (none)'); return 0
         return _serve(values, seen, warnings)
     except ArgError as e: _err(str(e)); return 1
+    except KeyboardInterrupt: return 130                                      # before the machine was there
     except (BootError, CompileError, MissingTool, OSError, RuntimeError, ValueError) as e: _err(f'cllm-server: {e}'); return 1
 
 def console():

@@ -8,7 +8,7 @@ __all__ = ['PARTS', 'LEXERS', 'PLAIN', 'ANSI', 'STAGES', 'NOT_FOUND', 'ICON', 'N
            'code_cell', 'clean_svg', 'output', 'Page', 'chapter_page', 'file_page', 'symbols_page', 'sources_page',
            'stages', 'run_page', 'nav_of', 'config', 'SiteError', 'site', 'broken', 'foreign']
 
-# %% ../nbs/tools/12_site.ipynb #bfeb1564
+# %% ../nbs/tools/12_site.ipynb #26d40dbe
 import ast, base64, functools, html, importlib.util, json, logging, os, posixpath, re, shutil, time
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from pygments.lexers import CLexer, CssLexer, GasLexer, HtmlLexer, JavascriptLex
 from pygments.token import STANDARD_TYPES, Comment, Name as NameToken
 from pygments.util import ClassNotFound
 
-from .tangle import LAYERS, MissingTool, is_c, notebooks, owners, pieces, root, target
+from .tangle import LAYERS, MissingTool, is_c, notebooks, owners, pieces, read_nb, root, target
 
 # %% ../nbs/tools/12_site.ipynb #8d73e299
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def elf_functions(elf) -> list:
                 out.add((a['DW_AT_name'].value.decode(), files[a['DW_AT_decl_file'].value - first].name.decode(), a['DW_AT_decl_line'].value))
     return sorted(out)
 
-# %% ../nbs/tools/12_site.ipynb #7f2a1430
+# %% ../nbs/tools/12_site.ipynb #5eb13443
 PARTS = dict(base='The ground: base', net='The network tower: net', llm='The model tower: llm', api='The bridge: api', train='The built-in model: train',
              lab="The reader's bench: lab", tools='The workbench: tools')
 
@@ -156,7 +156,7 @@ class Chapter:
     "A notebook as the site sees it."
     def __init__(self, path):
         self.path, self.rel = Path(path), Path(path).relative_to(root()).as_posix()
-        self.cells = json.loads(self.path.read_text(encoding='utf-8'))['cells']
+        self.cells = read_nb(path)['cells']
         for c in self.cells: c['source'] = ''.join(c['source'])
         self.part = self.path.parent.name if self.path.parent.name in PARTS else ''
         self.src = 'index.md' if self.rel == 'nbs/index.ipynb' else self.rel[4:].replace('.ipynb', '.md')
@@ -174,7 +174,8 @@ class Chapter:
                     while a in used: n += 1; a = f'{base}-{n}'
                     used.add(a); b.append(a); section = (re.sub(r'[`*]', '', b[2]), a)
             self.sections[i] = section
-        first = next(b for bs in self.blocks.values() for b in bs if b[0] == 'head')
+        first = next((b for bs in self.blocks.values() for b in bs if b[0] == 'head'), None)
+        if not first: raise SiteError(f'{self.rel}: a chapter begins with a heading, and this notebook has none')
         self.title = first[2]
         self.short = re.sub(r'[`*]', '', self.title.split(':')[0])
         self.label = f'{self.number} {self.short}' if self.number else self.short
@@ -625,7 +626,7 @@ class _Hooks:
                 index['docs'].append(dict(location=book.explained(n), title=n.name, text=f'{n.kind}, {n.file.removeprefix("kernel_src/")} line {n.line}; {s}'))
         f.write_text(json.dumps(index, ensure_ascii=False, separators=(',', ':')), encoding='utf-8')
 
-# %% ../nbs/tools/12_site.ipynb #5d752109
+# %% ../nbs/tools/12_site.ipynb #c8a6536d
 NOT_FOUND = '''{% extends "main.html" %}{% block content %}<h1>There is no such page</h1><p>The link may be older than the book. The search finds chapters and names; the <a href="{{ 'index.html' | url }}">first page</a> has the map.</p>{% endblock %}'''
 ICON = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect x="3" y="3" width="26" height="26" rx="5" fill="#2f6f9f"/><path d="M9 12l5 4-5 4M16 21h7" stroke="#fbfaf7" stroke-width="3" fill="none" stroke-linecap="round"/></svg>'
 
@@ -641,6 +642,8 @@ def site(out=None,          # folder of the site (default _site); emptied first
     for m in ('mkdocs', 'material', 'latex2mathml'):
         if not importlib.util.find_spec(m): raise MissingTool(f'{m} is not installed: make .venv/site fetches what the site is built with')
     out, t0 = Path(out or root()/'_site').resolve(), time.perf_counter()
+    if out != root()/'_site' and out.is_dir() and any(out.iterdir()) and not (out/'search'/'search_index.json').exists():
+        raise ValueError(f'{out} is neither empty nor a site: it would be emptied first. Name another folder')
     src = root()/'build'/'site-src'
     shutil.rmtree(src, ignore_errors=True)
     docs = src/'docs'
