@@ -17,7 +17,7 @@ from .build import Elf, build
 from .machine import BootError, Machine, _env, kvm_works, qemu_args
 from .tangle import PYTHON, CompileError, MissingTool, _write, chapter_number, need, notebooks, read_nb, root, tangle, tangle_diff
 
-# %% ../nbs/tools/07_cli.ipynb #4189ddad
+# %% ../nbs/tools/07_cli.ipynb #89da917b
 def _nb_env(sanitize=True):
     "Environment for notebook kernels: with the AddressSanitizer runtime preloaded where gcc has one (not under PyTorch: no C of ours runs there)."
     env = dict(os.environ, ASAN_OPTIONS='detect_leaks=0:handle_segv=0:allocator_may_return_null=1:alloc_dealloc_mismatch=0:detect_odr_violation=0', PYTHONHASHSEED='0')
@@ -59,8 +59,9 @@ def run_nb(path, save=False, timeout=600) -> float:
         if save:
             _tidy(nb)
             text = json.dumps(nb, indent=1, ensure_ascii=False, sort_keys=True) + '\n'
-            if path.read_text(encoding='utf-8') != before: raise NotebookFailed(f'{name} was changed while it ran: its outputs are not saved')
-            if before != text: _write(path, text)
+            if path.read_text(encoding='utf-8') != before:
+                if not sys.exc_info()[0]: raise NotebookFailed(f'{name} was changed while it ran: its outputs are not saved')
+            elif before != text: _write(path, text)
     return time.perf_counter() - t0
 
 def _tidy(nb):
@@ -340,7 +341,7 @@ def cmd_run(a):
     for f in failed: print(f'{getattr(a, "name", "cllm run")}: {f}', file=sys.stderr)
     return 1 if failed else 0
 
-# %% ../nbs/tools/07_cli.ipynb #cdb724ff
+# %% ../nbs/tools/07_cli.ipynb #d5bef83d
 class ChatRefused(RuntimeError): "The server answered a chat with an error; `kind` is its type."
 
 def _chat_pieces(url, body):
@@ -443,7 +444,9 @@ def cmd_train(a):
     if lack := missing_packages(root()/'nbs'/'train'/'22_train.ipynb'): raise RuntimeError(f'needs {" ".join(lack)}: pip install -e ".[train]", or make train')
     from cllm.train import train_all
     try: train_all(a.work)
-    except KeyboardInterrupt: print(f'\nstopped. What was learnt up to a minute ago is in {a.work}: the same command goes on from there', file=sys.stderr); return 130
+    except KeyboardInterrupt:
+        kept = f' What was learnt up to a minute ago is in {a.work}: the same command goes on from there' if any((root()/a.work).glob('*.pt')) else ''
+        print(f'\nstopped.{kept}', file=sys.stderr); return 130
     return 0
 
 def cmd_docs(a):

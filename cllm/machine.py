@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['NICS', 'BootError', 'kvm_works', 'free_port', 'port_free', 'qemu_args', 'split_config', 'Wire', 'Machine']
 
-# %% ../nbs/tools/03_machine.ipynb #3ea9072b
+# %% ../nbs/tools/03_machine.ipynb #654f919a
 import asyncio, atexit, base64, codecs, ctypes, errno, functools, io, json, os, queue, re, shlex, shutil, signal, socket, subprocess, sys, tempfile, threading, time
 from concurrent.futures import Future
 from pathlib import Path
@@ -19,7 +19,7 @@ from .tangle import MissingTool, _Plain, need, root
 def _no_proxy():
     "Where the environment names a proxy, requests, httpx and curl would ask it for 127.0.0.1 too, which is another machine's."
     have = os.environ.get('no_proxy') or os.environ.get('NO_PROXY') or ''
-    if '127.0.0.1' not in have: os.environ['no_proxy'] = os.environ['NO_PROXY'] = ','.join(filter(None, (have, '127.0.0.1,localhost')))
+    if have.strip() != '*' and '127.0.0.1' not in have: os.environ['no_proxy'] = os.environ['NO_PROXY'] = ','.join(filter(None, (have, '127.0.0.1,localhost')))
 _no_proxy()
 
 # %% ../nbs/tools/03_machine.ipynb #8a896548

@@ -626,7 +626,7 @@ class _Hooks:
                 index['docs'].append(dict(location=book.explained(n), title=n.name, text=f'{n.kind}, {n.file.removeprefix("kernel_src/")} line {n.line}; {s}'))
         f.write_text(json.dumps(index, ensure_ascii=False, separators=(',', ':')), encoding='utf-8')
 
-# %% ../nbs/tools/12_site.ipynb #c8a6536d
+# %% ../nbs/tools/12_site.ipynb #289cfb43
 NOT_FOUND = '''{% extends "main.html" %}{% block content %}<h1>There is no such page</h1><p>The link may be older than the book. The search finds chapters and names; the <a href="{{ 'index.html' | url }}">first page</a> has the map.</p>{% endblock %}'''
 ICON = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect x="3" y="3" width="26" height="26" rx="5" fill="#2f6f9f"/><path d="M9 12l5 4-5 4M16 21h7" stroke="#fbfaf7" stroke-width="3" fill="none" stroke-linecap="round"/></svg>'
 
@@ -642,8 +642,8 @@ def site(out=None,          # folder of the site (default _site); emptied first
     for m in ('mkdocs', 'material', 'latex2mathml'):
         if not importlib.util.find_spec(m): raise MissingTool(f'{m} is not installed: make .venv/site fetches what the site is built with')
     out, t0 = Path(out or root()/'_site').resolve(), time.perf_counter()
-    if out != root()/'_site' and out.is_dir() and any(out.iterdir()) and not (out/'search'/'search_index.json').exists():
-        raise ValueError(f'{out} is neither empty nor a site: it would be emptied first. Name another folder')
+    if out != root()/'_site' and out.is_dir() and any(f.name[0] != '.' for f in out.iterdir()) and not (out/'.cllm-site').exists():
+        raise ValueError(f'{out} is neither empty nor a site of ours: it would be emptied first. Name another folder')
     src = root()/'build'/'site-src'
     shutil.rmtree(src, ignore_errors=True)
     docs = src/'docs'
@@ -661,6 +661,7 @@ def site(out=None,          # folder of the site (default _site); emptied first
     for path, data in book.blobs.items(): _put(docs/path, data)
     _put(docs/'site.css', (root()/'cllm'/'web'/'site.css').read_bytes()); _put(docs/'favicon.svg', ICON.encode()); _put(src/'theme'/'404.html', NOT_FOUND.encode())
     _put(src/'mkdocs.yml', json.dumps(config(book, src, out, url), indent=1).encode())
+    out.mkdir(parents=True, exist_ok=True); (out/'.cllm-site').touch()                  # MkDocs empties the folder but for hidden files
     _mkdocs(src/'mkdocs.yml', _Hooks(book, pages))
     if bad := broken(out): raise SiteError('\n'.join(bad))
     say(f'{out}: {sum(f.stat().st_size for f in out.rglob("*") if f.is_file())/1e6:.0f} MB after {time.perf_counter() - t0:.0f} s' + (f'; without the kernel in a tab: {why}' if why else ''))

@@ -197,7 +197,7 @@ def tangle_diff() -> list:
         if f not in own: bad.append(f'{f.relative_to(root())}: no notebook exports it')
     return bad
 
-# %% ../nbs/tools/00_tangle.ipynb #b1f9667f
+# %% ../nbs/tools/00_tangle.ipynb #e1021029
 GCC_KERNEL = '''-m32 -std=gnu11 -O2 -g -ffreestanding -nostdinc -fno-pic -fno-pie -fno-stack-protector
  -fno-asynchronous-unwind-tables -fno-omit-frame-pointer -march=pentium4 -msse2 -mfpmath=sse -mstackrealign
  -ffunction-sections -fdata-sections -fno-strict-aliasing -Wall -Wextra -Werror'''.split()
@@ -229,16 +229,19 @@ def _id(i, cell): return cell.get('id', i)      # a cell keeps its id when other
 def _cells(nb) -> list:
     "The cells of a saved notebook, with what was run in this session in place of what was saved."
     cells = read_nb(nb)['cells']
-    for i, c in enumerate(cells): c['source'] = _live.get((nb, _id(i, c)), ''.join(c['source']))
+    for i, c in enumerate(cells):
+        c['source'] = ''.join(c['source'])
+        if c['cell_type'] == 'code': c['source'] = _live.get((nb, _id(i, c)), c['source'])
     return cells
 
 def _find(name, text, nbs):
     "The (notebook, cell index) that `text`, exporting `name`, comes from."
     best, where = 0, None
     for nb in nbs:
-        for i, c in enumerate(_cells(nb)):
-            src = c['source']
-            if c['cell_type'] != 'code' or not re.search(r'#\|\s*exports?\s+' + re.escape(name) + r'\s*$', src, re.M): continue
+        for i, c in enumerate(read_nb(nb)['cells']):
+            saved = ''.join(c['source'])
+            if c['cell_type'] != 'code' or not re.search(r'#\|\s*exports?\s+' + re.escape(name) + r'\s*$', saved, re.M): continue
+            src = _live.get((nb, _id(i, c)), saved)
             r = 2 if src.strip() == text.strip() else SequenceMatcher(None, src, text, autojunk=False).quick_ratio()
             if r > best: best, where = r, (nb, i)
     return where

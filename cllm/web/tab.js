@@ -368,7 +368,7 @@ let stages = null, stage = null, machine = null, said = {};
 
 function state(kind, text) { $('dot').className = kind; $('state').textContent = text; }
 
-function note(text, bad = false, bar = false) { $('load').hidden = !text; $('bar').hidden = !bar; $('note').textContent = text; $('note').classList.toggle('bad', bad); }
+function note(text, bad = false, bar = false) { $('load').hidden = !text; $('bar').hidden = !bar; $('note').role = bad ? 'alert' : null; $('note').textContent = text; $('note').classList.toggle('bad', bad); }
 
 function figures(timings) {
   const m = machine?.marks ?? {}, parts = [];

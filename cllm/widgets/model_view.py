@@ -338,7 +338,7 @@ def cache_html(looks, per_cell=0, cap=240) -> str:
     return f'<p class=h>The KV cache</p>' \
            f'<p class=s>Blue cells came from prompts, orange ones from generated tokens; ● is at work. What an idle slot keeps, the next prompt can use again.</p>{body}{over}'
 
-# %% ../../nbs/lab/38_model_view.ipynb #b63c89a6
+# %% ../../nbs/lab/38_model_view.ipynb #999e4d85
 import ipywidgets as W
 import requests
 from .playground import _drop, _keep
@@ -365,10 +365,10 @@ class ModelView(W.VBox):
         self.block = W.IntSlider(value=block, min=0, max=max(block, 0), description='block', continuous_update=False, layout=W.Layout(width='32em', max_width='100%'))
         self.once = W.Button(description='look', icon='eye', tooltip='ask the machine for its slots once')
         self.watch = W.ToggleButton(description='watch', icon='play', tooltip='ask twice a second')
-        self.said, self.picture = W.HTML(), W.HTML()
+        self.said, self.pictures = W.HTML(), [W.HTML() for _ in range(3)]         # apart: a look changes the last one only, and the others keep their scroll position
         top = W.HBox([self.tensor, self.by, self.block], layout=W.Layout(flex_flow='row wrap', display='flex' if self.model else 'none'))
         low = W.HBox([self.once, self.watch], layout=W.Layout(display='flex' if self.vm else 'none'))
-        super().__init__([top, low, self.said, self.picture])
+        super().__init__([top, low, self.said, *self.pictures])
         self._fit(); self.draw() if not self.vm else self.look()
         self.tensor.observe(lambda c: (self._fit(), self.draw()), 'value'); self.by.observe(lambda c: self.draw(), 'value'); self.block.observe(lambda c: self.draw(), 'value')
         self.once.on_click(lambda b: self.look()); self.watch.observe(lambda c: self._watching(c['new']), 'value')
@@ -385,7 +385,8 @@ class ModelView(W.VBox):
         elif self.vm: parts.append('<p class=s>The model of this machine is not a file here (it is in the ELF, or there is none): no map.</p>')
         if t: parts.append(block_html(self.model, t, self.block.value))
         if self.vm: parts.append(cache_html(self.looks, cell_bytes(self.model) if self.model else 0))
-        self.picture.value = self.html = f'{_STYLE}<div class=cm>{"<hr>".join(parts)}</div>'
+        for w, part in zip(self.pictures, [*parts, '', '']): w.value = part and f'{_STYLE}<div class=cm>{part}</div>'
+        self.html = f'{_STYLE}<div class=cm>{"<hr>".join(parts)}</div>'
 
     def look(self) -> bool:
         "Ask the machine for its slots and draw; False (and a sentence in the view) where it did not answer well."

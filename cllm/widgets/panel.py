@@ -406,7 +406,7 @@ def describe(vm) -> str:
     arg = lambda name: vm.args[vm.args.index(name) + 1] if name in vm.args else '?'
     return f'{vm.elf.path.name}, {arg("-m")} of memory, {arg("-smp")} processor{"s" if arg("-smp") != "1" else ""}, {arg("-accel")}' + (f', {vm.url}' if vm.port else '')
 
-# %% ../../nbs/lab/36_panel.ipynb #d952e5bf
+# %% ../../nbs/lab/36_panel.ipynb #ac4e7794
 class MachinePanel:
     """A machine with its lid off. Shown by a notebook, it is live; its first frame stays in the saved notebook.
 
@@ -414,6 +414,7 @@ class MachinePanel:
     that one ends with `close()`, when its cell is run again, with the notebook's kernel, or by the button.
     Methods press buttons and return the new `state`; they raise nothing for what the machine does."""
     def __init__(self, vm=None, **boot_options):
+        self.can_boot = vm is None or bool(boot_options)                          # else nobody said how
         self.options, self.vm, self.mine, self.state = dict(dict(vga=True, nic='virtio', wait='ready'), **boot_options), vm, False, PanelState()
         self._pixels, self._view, self._want = b'', None, None
         self._worker = _Worker(self._look, self._failed)
@@ -424,7 +425,8 @@ class MachinePanel:
 
     # -- buttons ---------------------------------------------------------------------------------
     def boot(self):
-        "Build, where no ELF was given, and boot, or boot again, with the options of the beginning."
+        "Build, where no ELF was given, and boot, or boot again, with the options of the beginning. A machine that came from elsewhere is its owner's to boot."
+        if not self.can_boot: self._set(message='this machine was booted elsewhere: boot it there, and open a panel for it'); return self.state
         try:
             if self.options.get('elf') is None: build()                        # here, in the caller's thread: from scratch it takes a minute
         except Exception as e: self._set(phase='off', message=str(e)); return self.state
@@ -577,9 +579,11 @@ def machine_panel(vm=None, **boot_options) -> MachinePanel:
     """The machine panel for `vm`, or for a machine that it boots with `boot_options`: see MachinePanel.
     In a cell that is run again, it first closes the panel that the cell showed before."""
     _close_earlier()
-    return MachinePanel(vm, **boot_options)
+    p = MachinePanel(vm, **boot_options)
+    _keep(p)                                                                   # shown or not
+    return p
 
-# %% ../../nbs/lab/36_panel.ipynb #90cf3d2c
+# %% ../../nbs/lab/36_panel.ipynb #7657da6d
 class View:
     "The widgets: fields that show the parts of a PanelState, and controls that press the panel's buttons."
     PARTS = dict(status=render_status, screen=render_screen, serial=render_serial, registers=render_registers, code=render_code, stack=render_stack,
@@ -587,6 +591,7 @@ class View:
 
     def __init__(self, panel):
         import ipywidgets as W
+        self.can_boot = panel.can_boot
         post = lambda job: panel._worker.do(job)
         button = lambda text, icon, tip, job: self._on(W.Button(description=text, icon=icon, tooltip=tip, layout=W.Layout(width='auto')), job, post)
         self.parts = {name: W.HTML(layout=W.Layout(width='auto', min_width='0', overflow='hidden')) for name in self.PARTS}
@@ -628,10 +633,10 @@ class View:
             if self.parts[name].value != page: self.parts[name].value = page
         up = s.phase in ('running', 'paused')
         enabled = [(self.pause, s.phase == 'running'), (self.resume, s.phase == 'paused'), (self.step, s.phase == 'paused'), (self.off, up), (self.cpu, up),
-                   (self.again, s.phase in ('off', 'dead')), (self.line, s.phase == 'running'), (self.where, up)]
+                   (self.again, s.phase in ('off', 'dead') and self.can_boot), (self.line, s.phase == 'running'), (self.where, up)]
         for b, on in enabled:
             if b.disabled == on: b.disabled = not on
-        self.again.button_style = 'primary' if s.phase in ('off', 'dead') else ''
+        self.again.button_style = 'primary' if s.phase in ('off', 'dead') and self.can_boot else ''
         if len(self.cpu.options) != s.cpus:
             self.cpu.options = [(f'processor {i}', i) for i in range(s.cpus)]
             self.cpu.layout.display = None if s.cpus > 1 else 'none'

@@ -85,12 +85,14 @@ def hear(s: State, event: dict) -> State:
     return replace(s, turns=s.turns[:-1] + (replace(last, tokens=last.tokens + tokens, end=end or last.end),),
                    progress=(p['processed'], p['total']) if p else s.progress, timings=event.get('timings') or s.timings)
 
-# %% ../../nbs/lab/35_playground.ipynb #6ab5a73b
+# %% ../../nbs/lab/35_playground.ipynb #e84021c8
 def request(turns, system='', /, n_predict=128, n_probs=0, **fields):
     "(path, JSON body) that asks for the answer to the last of `turns`; `fields` go along as they are."
     last = turns[-1]
     body, fields = dict(timings_per_token=True, return_progress=True), {**fields, 'stream': True}             # there is no other way to read it here
-    if last.mode == 'text': return '/completion', {**body, 'prompt': last.asked, 'n_predict': n_predict, 'n_probs': n_probs, **fields}
+    if last.mode == 'text':
+        if not {'max_tokens', 'max_completion_tokens'} & set(fields): body['n_predict'] = n_predict               # which would be the stronger one
+        return '/completion', {**body, 'prompt': last.asked, 'n_probs': n_probs, **fields}
     talk = [dict(role='system', content=system)] if system.strip() else []
     for t in turns[:-1]:
         if t.mode == 'chat' and t.answer: talk += [dict(role='user', content=t.asked), dict(role='assistant', content=t.answer)]

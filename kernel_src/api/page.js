@@ -191,8 +191,10 @@ async function answer() {
   }, $('log'));
   t.classList.remove('live');
   if (chat !== messages) return;                          // a new chat began meanwhile
-  if (!m.content && !r.timings) t.remove();
-  else {
+  if (!m.content && !m.reasoning_content && !r.timings) {
+    t.remove();
+    $('text').value ||= chat.at(-1).content;              // to be sent again
+  } else {
     messages.push(m);
     t.foot.append(...(r.timings ? timing(r.timings) : [`stopped after ${r.n} tokens`]), ...after(m, t));
   }
@@ -208,7 +210,8 @@ function after(m, t) {
     t.remove();
     answer();
   };
-  return [action('copy', () => navigator.clipboard?.writeText(m.content)), action('again', again)];
+  const copy = () => navigator.clipboard.writeText(m.content).catch(() => { });
+  return [...(navigator.clipboard ? [action('copy', copy)] : []), action('again', again)];    // plain http has one on this machine only
 }
 
 function send(text) {
@@ -244,15 +247,18 @@ const docMode = () => !$('page').hidden;
 
 async function goOn() {
   if (stopper) return;
-  const doc = $('doc'), before = doc.value, { max_tokens, ...rest } = params;
+  const doc = $('doc'), before = doc.value, { max_tokens: n_predict, ...rest } = params;
   all('#page .error').forEach(e => e.remove());
-  const r = await generate('completion', { ...rest, n_predict: max_tokens ?? 128, prompt: doc.value }, e => {
+  doc.readOnly = true;
+  const r = await generate('completion', { ...rest, n_predict, prompt: doc.value }, e => {
     doc.value += e.content || '';
     doc.scrollTop = doc.scrollHeight;
     return e.content;
   }, $('page'));
-  $('stat').replaceChildren(...(r.timings ? timing(r.timings) : []).flatMap(s => [s, ' · ']),
-                              action('undo', () => { doc.value = before; $('stat').textContent = ''; }));
+  const undo = action('undo', () => { doc.value = before; $('stat').textContent = ''; });
+  $('stat').replaceChildren(...(r.timings ? timing(r.timings) : []).flatMap(s => [s, ' · ']), undo);
+  doc.readOnly = false;
+  doc.oninput = () => undo.remove();                      // it would take what was typed since
 }
 
 function mode(doc) {
@@ -316,6 +322,7 @@ async function machine() {
   try { figures(await get('props'), out); }
   catch (e) {
     if (!(e instanceof Refusal)) return away();
+    $('away').hidden = true;                              // it is there, and has its reasons
     out.push(el('small', '', `/props: ${e.status} ${e.message}`));
   }
   for (const s of await optional('slots') || []) {

@@ -410,7 +410,7 @@ bool gen_params_read(struct gen_params *p, const struct json_node *body, bool ch
     switch (json_get_int(body, "seed", INT64_MIN, INT64_MAX, &seed)) {
     case JSON_FIELD_OK: s->seed = (uint32_t)seed; break;     /* its lower half */
     case JSON_FIELD_ABSENT: break;
-    default: refuse(&r, 400, "seed", "Value must be an integer");
+    default: refuse(&r, 400, "seed", "Value must be an integer of at most 64 bits");
     }
     field_float(&r, "temperature", -1e9, 1e9, &s->temp);
     field_int(&r, "top_k", INT32_MIN, INT32_MAX, &s->top_k);

@@ -371,7 +371,7 @@ SAMPLER(temperature) = { .name = "temperature", .rank = 90,
 static int32_t draw(struct llama_token_data_array *c, struct mt19937 *rng)
 {
     if (c->size == 1) {
-        mt19937_uniform(rng); // one number for each token, whatever happens
+        mt19937_uniform(rng); // one number, though none is left to choose
         return 0;
     }
     float m = llama_token_data_array_max(c);

@@ -30,7 +30,7 @@ function complaints(outputs) {
     const o = outputs.get(i).toJSON();
     if (o.output_type !== 'error' || o.ename !== 'CompileError') continue;
     for (const [, cell, line, column, text, quote] of
-         o.evalue.matchAll(/^.*\[(\d+)\]:(\d+):(\d+): ((?:error|warning): .*)\n *\d+ \| (.*)$/gm))
+         o.evalue.matchAll(/^.*\[(\d+)\]:(\d+):(\d+): ((?:fatal error|error|warning): .*)\n *\d+ \| (.*)$/gm))
       found.push({ cell: +cell, line: +line, column: +column, text, quote });
   }
   return found;
