@@ -597,7 +597,7 @@ def train_stages(name, vocab, path, progress=True):
         if seen < n_tokens or k == len(STAGES[name]) - 1:
             print(f'{name}: {Llama(config).n_params:,} parameters, to {n_tokens:,} tokens, on {device()}', flush=True)
             run = Trainer(config, make_docs(vocab), n_tokens, path, lr, since=since)
-            if run.seen >= run.n_tokens: print(f'{name}: has seen them all already. If the lessons have changed since, remove {path}, or append a stage to STAGES', flush=True)
+            if run.seen >= run.n_tokens: print(f'{name}: has seen them all already. If the lessons have changed since, remove {os.path.relpath(path, root())}, or append a stage to STAGES', flush=True)
             run.run(progress)
             torch.save(run.model.state_dict(), end(n_tokens))
         since = n_tokens
@@ -605,9 +605,6 @@ def train_stages(name, vocab, path, progress=True):
     run.model.load_state_dict(average([torch.load(end(n), map_location=run.dev, weights_only=True) for n in run.averaged]))
     print(f'{name}: the mean of the ends at ' + ' and '.join(f'{n:,}' for n in run.averaged) + ' tokens', flush=True)
     return run
-
-# %% ../nbs/train/22_train.ipynb #757ccc3b
-#| export
 
 # %% ../nbs/train/22_train.ipynb #b9a55689
 GROUPS = {'facts: held-out wordings': ('fact',), 'facts: wild wordings': ('wild',), 'unanswerable: held-out questions': ('unknown',),
